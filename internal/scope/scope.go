@@ -1,0 +1,94 @@
+// Package scope carries what a call is about in a context: whose connections it
+// may use (the scope), which registry resolves names, and which workflow run it
+// belongs to.
+//
+// It exists so that workflow and integrations need not import each other: one
+// puts values into a context, the other reads them.
+package scope
+
+import "context"
+
+// Kind says which of the three scopes a call has.
+type Kind uint8
+
+// None is the zero value on purpose: a forgotten scope must be an error, never
+// the most powerful one.
+const (
+	None Kind = iota
+	Org
+	Global
+)
+
+// Scope is whose connections a call is about.
+type Scope struct {
+	Kind Kind
+	Org  string // set when Kind is Org, empty otherwise
+}
+
+// Of returns the scope of one organization; the empty organization is no scope.
+func Of(org string) Scope {
+	if org == "" {
+		return Scope{}
+	}
+	return Scope{Kind: Org, Org: org}
+}
+
+// Run is the workflow run a context belongs to.
+type Run struct {
+	Workflow    string
+	ExecutionID string
+	Attempt     int
+	Scope       Scope
+
+	// CrossOrg allows a run for one organization to read another's connections.
+	CrossOrg bool
+
+	// Redact is told every secret the run resolves, before the run sees it, so
+	// that results, errors and logs can be cleaned of it. Safe for concurrent use.
+	Redact func(secret string)
+}
+
+// MayRead reports whether the run may read connections of s: its own scope and
+// the global one always, anything if it is global or cross-org.
+func (r *Run) MayRead(s Scope) bool {
+	return r.CrossOrg || r.Scope.Kind == Global || s.Kind == Global || s == r.Scope
+}
+
+type (
+	scopeKey    struct{}
+	registryKey struct{}
+	runKey      struct{}
+)
+
+// With returns a context whose calls have scope s.
+func With(ctx context.Context, s Scope) context.Context {
+	return context.WithValue(ctx, scopeKey{}, s)
+}
+
+// From returns the context's scope; None when nothing was set.
+func From(ctx context.Context) Scope {
+	s, _ := ctx.Value(scopeKey{}).(Scope)
+	return s
+}
+
+// WithRegistry returns a context in which integrations.Get finds registry.
+// The value is untyped here because this package is below integrations.
+func WithRegistry(ctx context.Context, registry any) context.Context {
+	return context.WithValue(ctx, registryKey{}, registry)
+}
+
+// Registry returns what WithRegistry stored, or nil.
+func Registry(ctx context.Context) any {
+	return ctx.Value(registryKey{})
+}
+
+// WithRun returns a context that belongs to a workflow run and has its scope.
+func WithRun(ctx context.Context, run *Run) context.Context {
+	return With(context.WithValue(ctx, runKey{}, run), run.Scope)
+}
+
+// RunFrom returns the workflow run a context belongs to, or nil.
+func RunFrom(ctx context.Context) *Run {
+	run, _ := ctx.Value(runKey{}).(*Run)
+	return run
+}

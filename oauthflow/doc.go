@@ -1,0 +1,18 @@
+// Package oauthflow is the room for OAuth 2.0 itself: how an authorization is
+// asked for, how a code becomes tokens, how tokens are renewed without ever being
+// lost, and what a provider's answers mean.
+//
+// The layers, lowest first; each can be used alone:
+//
+//   - [Provider] and [Client] are plain data: how to talk to a provider, and as whom.
+//   - [Expand] puts values into URL templates such as
+//     https://login.example.com/{entity_id}/token and refuses what would change the host or path.
+//   - [Requester] sends one token request (RFC 6749 §4.1.3 and §6) and reads the reply totally;
+//     its errors are [*TokenError], classified.
+//   - [Manager] runs the two protocols over a tokenstore.Store: connect and callback
+//     ([Manager.Start], [Manager.Callback]), and refresh with a single flight per connection, in
+//     this process and across processes ([Manager.Token], [Manager.Renew]).
+//
+// The refresh protocol is a set of pure functions over tokenstore.Connection
+// (protocol.go); start reading there for the promises, at [Manager] for the use.
+package oauthflow

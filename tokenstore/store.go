@@ -1,0 +1,119 @@
+package tokenstore
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// ErrNotFound is returned by GetFlow and TakeFlow when there is no such flow,
+// or no longer.
+var ErrNotFound = errors.New("tokenstore: not found")
+
+// Store keeps connections, flows and events. Implementations must pass
+// storetest.Run and be safe for concurrent use, by several processes too where
+// the storage is shared.
+//
+// A returned error always means a fault of the storage (or of the context); an
+// absent record is not an error, see Load.
+type Store interface {
+	// Load returns the record under key. If nothing was ever stored, it returns
+	// a record with that Key, Version 0 and Status NotConnected, and no error.
+	// ReadAt is always set, to the store's clock.
+	Load(ctx context.Context, key Key) (*Connection, error)
+
+	// Update is one atomic read-modify-write of the record under key. It calls
+	// change with the current record (as Load would return it) and the store's
+	// clock, then stores the changed record with Version+1 and appends its Pending
+	// events, all in one transaction that is on stable storage before Update
+	// returns nil.
+	//
+	// If change returns an error, nothing is written and Update returns the
+	// record as it was together with that error, unwrapped. On a conflict with
+	// another writer, change is run again with the newer record: it must be a pure
+	// function of its arguments, and must not call the store. Key, Version,
+	// UpdatedAt and ReadAt are the store's; what change does to them is ignored.
+	//
+	// On success the stored record is returned. Any other error means that the
+	// write may or may not have happened.
+	Update(ctx context.Context, key Key, change func(c *Connection, now time.Time) error) (*Connection, error)
+
+	// List returns records that match, ordered by key (definition, org, user,
+	// account; byte-wise), at most limit, starting after the given key. Tombstones
+	// are included. A nil after starts at the beginning.
+	List(ctx context.Context, match Match, after *Key, limit int) ([]*Connection, error)
+
+	// Due returns at most limit keys whose DueAt is set and not later than the
+	// store's clock, the longest due first. Its cost follows what is due, not what
+	// is stored.
+	Due(ctx context.Context, limit int) ([]Key, error)
+
+	// Changes returns the keys written after position after, in order of their
+	// last write, at most limit, and the position to continue from. A negative
+	// after returns no keys and the current position. A key written twice may be
+	// reported once. No write that was committed before the call began is missed.
+	Changes(ctx context.Context, after int64, limit int) (keys []Key, next int64, err error)
+
+	// Events returns the history of one definition, newest first, at most limit,
+	// older than the event with id before (0 starts at the newest).
+	Events(ctx context.Context, definition string, before int64, limit int) ([]Event, error)
+
+	// PutFlow stores a flow under its StateHash, setting CreatedAt to the store's
+	// clock and ExpiresAt to life later; the stored flow is returned. Flows of the
+	// same Principal beyond maxOpen are dropped, oldest first, and expired flows
+	// of anyone may be.
+	PutFlow(ctx context.Context, flow Flow, life time.Duration, maxOpen int) (Flow, error)
+
+	// GetFlow returns a flow without consuming it, or ErrNotFound. Expired flows
+	// are not found.
+	GetFlow(ctx context.Context, stateHash string) (Flow, error)
+
+	// TakeFlow removes a flow and returns it. Of concurrent calls with the same
+	// hash, in any number of processes, exactly one gets the flow; the others get
+	// ErrNotFound. Expired flows are not found.
+	TakeFlow(ctx context.Context, stateHash string) (Flow, error)
+
+	// HasFlow reports whether an unexpired flow is open for key.
+	HasFlow(ctx context.Context, key Key) (bool, error)
+
+	// KeyCheck stores check under keyID unless that id has one, and returns all
+	// that are stored, by key id. An empty keyID stores nothing. It lets a wrong
+	// sealing key be found at start-up; see [Sealer.Verify].
+	KeyCheck(ctx context.Context, keyID string, check []byte) (map[string][]byte, error)
+}
+
+// Match selects records for List. Empty fields match everything; Org is a
+// pointer because the empty organization is a value (the global connection).
+type Match struct {
+	Definition string
+	Org        *string
+}
+
+// Flow is one pending authorization: single use and short-lived. It holds no
+// secret in clear text: the state and the cookie only as hashes, the PKCE verifier
+// sealed.
+type Flow struct {
+	StateHash  string // hex SHA-256 of the state parameter
+	CookieHash string // hex SHA-256 of the flow cookie's value
+	CookieName string
+	Key        Key    // what is being connected
+	Principal  string // who started it: at the callback it must be the same
+	EntityID   string
+	// Verifier is the sealed PKCE code verifier; nil without PKCE.
+	Verifier    []byte
+	RedirectURI string
+	ReturnTo    string
+	Scopes      []string
+	CreatedAt   time.Time
+	ExpiresAt   time.Time
+}
+
+// Event is one line of the append-only history. Nothing in it is secret.
+type Event struct {
+	ID     int64     // assigned by the store, rising
+	At     time.Time // the store's clock, assigned by the store
+	Key    Key
+	Kind   string // "connected", "refreshed", "refresh_failed", "disconnected", …
+	Reason string // code, may be empty
+	Actor  string // the host's user, or empty for Bifrost itself
+}
