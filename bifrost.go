@@ -1,0 +1,258 @@
+package bifrost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/bifrost-go/bifrost/integrations"
+	"github.com/bifrost-go/bifrost/internal/scope"
+	"github.com/bifrost-go/bifrost/tokenstore"
+	"github.com/bifrost-go/bifrost/workflow"
+)
+
+// Config is what [New] needs. BaseURL, Store and Keys are required.
+type Config struct {
+	// BaseURL is where browsers reach Bifrost: scheme, host and the path the
+	// adapter is mounted at, such as https://app.example.com. http is accepted for
+	// this machine only (localhost, 127.0.0.1). Redirect URIs follow from it, never
+	// from request headers.
+	BaseURL string
+
+	// Store is where everything is kept: sqlite.Open("bifrost.db"), or [Memory]
+	// for tests. The caller closes it, after [Bifrost.Close].
+	Store Store
+
+	// Tokens replaces Store's token store alone; optional.
+	Tokens tokenstore.Store
+
+	// Keys seals secrets before they reach the store: a tokenstore.Keyring, or any
+	// Tink AEAD.
+	Keys tokenstore.AEAD
+
+	// SingleTenant is for hosts without organizations: a call without a scope is
+	// about the global connection, instead of an error.
+	SingleTenant bool
+
+	// Staleness is how long a change made by another process may stay unseen;
+	// default 1 s.
+	Staleness time.Duration
+
+	// Transport makes requests to token endpoints; default
+	// oauthflow.NewTransport(). It must not follow redirects or repeat requests.
+	Transport http.RoundTripper
+
+	// APITransport makes the API requests of Integration.Client; default
+	// http.DefaultTransport.
+	APITransport http.RoundTripper
+
+	// Logger defaults to slog.Default(). No secret is logged at any level.
+	Logger *slog.Logger
+}
+
+// Store is where a Bifrost keeps everything. Package sqlite has one; [Memory] is
+// for tests.
+type Store interface {
+	Tokens() tokenstore.Store
+	Executions() workflow.Store
+	// Ping reports whether the store can be reached and is migrated.
+	Ping(ctx context.Context) error
+	Close() error
+}
+
+// Bifrost ties the rooms together. Make one with [New].
+type Bifrost struct {
+	// Integrations holds definitions and connections.
+	Integrations *integrations.Registry
+	// Workflows holds registered workflows and their executions.
+	Workflows *workflow.Registry
+
+	baseURL *url.URL
+	store   Store
+	log     *slog.Logger
+
+	mu     sync.Mutex
+	state  state
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+type state uint8
+
+const (
+	stateNew state = iota
+	stateStarted
+	stateClosed
+)
+
+// Secret wraps text so that nothing prints it.
+func Secret(text string) tokenstore.Secret { return tokenstore.NewSecret(text) }
+
+// keyCheckTimeout bounds New's look at the store.
+const keyCheckTimeout = 15 * time.Second
+
+// New checks the configuration, and that Keys opens what the store holds. It
+// starts nothing: call [Bifrost.Start] once everything is defined.
+func New(cfg Config) (*Bifrost, error) {
+	base, err := parseBaseURL(cfg.BaseURL)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Store == nil {
+		return nil, errors.New("bifrost: Config.Store is missing: use sqlite.Open(\"bifrost.db\"), or bifrost.Memory() in tests")
+	}
+	if cfg.Keys == nil {
+		return nil, errors.New("bifrost: Config.Keys is missing: secrets are never stored unsealed. Make a key once with " +
+			"tokenstore.GenerateKey(), keep it outside the database, and pass tokenstore.ParseKeyring(key)")
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	tokens := cfg.Tokens
+	if tokens == nil {
+		tokens = cfg.Store.Tokens()
+	}
+	sealer := tokenstore.NewSealer(cfg.Keys)
+	ctx, cancel := context.WithTimeout(context.Background(), keyCheckTimeout)
+	defer cancel()
+	if err := sealer.Verify(ctx, tokens); err != nil {
+		return nil, fmt.Errorf("bifrost: Config.Keys: %w", err)
+	}
+	registry, err := integrations.New(integrations.Config{
+		BaseURL: base, Tokens: tokens, Sealer: sealer, SingleTenant: cfg.SingleTenant, Staleness: cfg.Staleness,
+		Transport: cfg.Transport, APITransport: cfg.APITransport, Logger: cfg.Logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	b := &Bifrost{Integrations: registry, baseURL: base, store: cfg.Store, log: cfg.Logger}
+	b.Workflows, err = workflow.New(workflow.Config{
+		Store: cfg.Store.Executions(), Logger: cfg.Logger, Context: b.context,
+	})
+	if err != nil {
+		return nil, errors.Join(err, registry.Close())
+	}
+	return b, nil
+}
+
+// Start begins background work: following other processes' changes, and running
+// workflows. It returns at once; the work ends with ctx or [Bifrost.Close].
+// Starting twice, or after Close, is an error.
+func (b *Bifrost) Start(ctx context.Context) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch b.state {
+	case stateStarted:
+		return errors.New("bifrost: Start was called already")
+	case stateClosed:
+		return errors.New("bifrost: Start after Close: make a new Bifrost instead")
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	if err := b.Workflows.Start(ctx); err != nil {
+		cancel()
+		return err
+	}
+	b.state, b.cancel, b.done = stateStarted, cancel, make(chan struct{})
+	go func() {
+		defer close(b.done)
+		if err := b.Integrations.Run(ctx); err != nil && ctx.Err() == nil {
+			b.log.ErrorContext(ctx, "bifrost: stopped following other processes' changes", "error", err)
+		}
+	}()
+	return nil
+}
+
+// Close ends background work and waits for it: token requests under way are
+// finished and stored, running workflows are finished or handed back. It does not
+// close the store. It is idempotent.
+func (b *Bifrost) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.state == stateClosed {
+		return nil
+	}
+	err := b.Workflows.Close()
+	if b.state == stateStarted {
+		b.cancel()
+		<-b.done
+	}
+	b.state = stateClosed
+	return errors.Join(err, b.Integrations.Close())
+}
+
+// WithOrg returns a context whose calls are about org: integrations.Get finds
+// this Bifrost, and uses org's connections. The empty organization is no scope,
+// and makes Get fail.
+func (b *Bifrost) WithOrg(ctx context.Context, org string) context.Context {
+	return scope.With(b.context(ctx), scope.Of(org))
+}
+
+// WithGlobal returns a context whose calls are about the integration-level
+// connections, which belong to no organization.
+func (b *Bifrost) WithGlobal(ctx context.Context) context.Context {
+	return scope.With(b.context(ctx), scope.Scope{Kind: scope.Global})
+}
+
+// context makes integrations.Get find this Bifrost's registry.
+func (b *Bifrost) context(ctx context.Context) context.Context {
+	return scope.WithRegistry(ctx, b.Integrations)
+}
+
+// BaseURL returns a copy of the parsed Config.BaseURL, without trailing slash.
+func (b *Bifrost) BaseURL() *url.URL {
+	u := *b.baseURL
+	return &u
+}
+
+// Ready reports whether the store can be reached and is migrated, and Bifrost is
+// started.
+func (b *Bifrost) Ready(ctx context.Context) error {
+	b.mu.Lock()
+	st := b.state
+	b.mu.Unlock()
+	if st != stateStarted {
+		return errors.New("bifrost: not started: call Start(ctx)")
+	}
+	return b.store.Ping(ctx)
+}
+
+func parseBaseURL(s string) (*url.URL, error) {
+	fail := func(why string) (*url.URL, error) {
+		return nil, fmt.Errorf("bifrost: Config.BaseURL %q %s; it is the address browsers use, such as https://app.example.com", s, why)
+	}
+	if s == "" {
+		return fail("is missing")
+	}
+	u, err := url.Parse(s)
+	if err != nil {
+		return nil, errors.New("bifrost: Config.BaseURL is not a URL; it is the address browsers use, such as https://app.example.com")
+	}
+	switch {
+	case u.User != nil:
+		return nil, errors.New("bifrost: Config.BaseURL must not hold a user or password")
+	case u.Scheme != "https" && u.Scheme != "http":
+		return fail("must begin with https:// (or http:// on this machine)")
+	case u.Hostname() == "":
+		return fail("has no host")
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return fail("must have no query and no fragment")
+	case u.Scheme == "http" && !loopback(u.Hostname()):
+		return fail("must be https, because cookies and codes would travel in clear text; http is accepted for localhost only")
+	}
+	u.Host = strings.ToLower(u.Host)
+	u.Path = strings.TrimRight(u.Path, "/")
+	u.RawPath = ""
+	return u, nil
+}
+
+func loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return strings.EqualFold(host, "localhost") || err == nil && ip.IsLoopback()
+}

@@ -1,0 +1,23 @@
+// Package bifrost adds "Connect your Microsoft, Google, Slack … account" to a
+// server that exists already, for many organizations, and hands out access tokens
+// that stay fresh.
+//
+// [New] wires the rooms together on one store. Mount package httpadapter's handler
+// into your router, define integrations, and ask for them in code:
+//
+//	graph, err := integrations.Get(ctx, "Microsoft_Graph")
+//	...
+//	res, err := graph.Client().Do(req)
+//
+// The rooms, from the top:
+//
+//   - httpadapter: connect, callback, JSON API and pages for net/http
+//   - bifrost: wiring and lifecycle
+//   - workflow: registered functions, their executions and history
+//   - integrations: definitions, and which connection a call uses
+//   - oauthflow: OAuth itself, and the refresh protocol
+//   - tokenstore: what must not be lost, sealed; package sqlite keeps it in a file
+//
+// Imports point down only. The compiled example of this package is the whole of a
+// program that uses it; start reading there.
+package bifrost

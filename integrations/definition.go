@@ -1,0 +1,172 @@
+package integrations
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/bifrost-go/bifrost/oauthflow"
+	"github.com/bifrost-go/bifrost/tokenstore"
+)
+
+// Definition describes one integration: an external API and how to reach it.
+type Definition struct {
+	// Name is what code asks for: [A-Za-z][A-Za-z0-9_.-]{0,63}. It never changes.
+	Name        string
+	Description string
+
+	// Org is the organization that owns the definition; empty for a global one.
+	// An organization sees its own definition instead of a global one of the
+	// same name, and nothing of the global one's tokens.
+	Org string
+
+	// DefaultEntityID is the value of {entity_id} in the provider's URLs: the
+	// external side's tenant, "common" for Microsoft.
+	DefaultEntityID string
+
+	// APIHosts are the hosts Client sends the token to, as host or host:port, over
+	// https. Loopback hosts may be reached over http.
+	APIHosts []string
+
+	// APIHeader carries the token to the API. Default "Authorization", with the
+	// scheme "Bearer"; any other header carries the bare token.
+	APIHeader string
+
+	// NoFallback keeps organizations without a connection of their own from using
+	// the integration-level one.
+	NoFallback bool
+
+	// OAuth says how to get tokens; nil for an integration without OAuth.
+	OAuth *oauthflow.Client
+}
+
+var (
+	namePattern = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]{0,63}$`)
+	orgPattern  = regexp.MustCompile(`^[A-Za-z0-9._~-]{1,128}$`)
+	// headerPattern is RFC 9110's token, less what no vendor uses.
+	headerPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+	// idSpace is the UUID namespace in which ids of definitions from code live.
+	idSpace = uuid.MustParse("5d0b6c1e-6f4e-4f5a-9f0a-3c0de1b1f057")
+)
+
+// ValidOrg reports whether org can stand in Bifrost's URLs and APIs:
+// [A-Za-z0-9._~-]{1,128}, and not "." or "..".
+func ValidOrg(org string) bool {
+	return orgPattern.MatchString(org) && org != "." && org != ".."
+}
+
+// ID returns the immutable id of a definition from code, derived from Org and
+// Name. Connections hang on it, never on the name.
+func (d *Definition) ID() string {
+	return uuid.NewSHA1(idSpace, []byte(d.Org+"\x00"+d.Name)).String()
+}
+
+// definition is a validated Definition with what is derived from it.
+type definition struct {
+	Definition
+	id          string
+	redirectURI string
+	hosts       []apiHost
+}
+
+func newDefinition(d Definition, baseURL *url.URL) (*definition, error) {
+	fail := func(format string, args ...any) (*definition, error) {
+		return nil, fmt.Errorf("integrations: definition %q: "+format, append([]any{d.Name}, args...)...)
+	}
+	if !namePattern.MatchString(d.Name) {
+		return fail("Name must match [A-Za-z][A-Za-z0-9_.-]{0,63}")
+	}
+	if d.Org != "" && !ValidOrg(d.Org) {
+		return fail("Org must match [A-Za-z0-9._~-]{1,128} and not be \".\" or \"..\"")
+	}
+	if d.APIHeader == "" {
+		d.APIHeader = "Authorization"
+	} else if !headerPattern.MatchString(d.APIHeader) {
+		return fail("APIHeader %q is not a header name", d.APIHeader)
+	}
+	def := &definition{Definition: d, id: d.ID()}
+	for _, host := range d.APIHosts {
+		h, err := parseAPIHost(host)
+		if err != nil {
+			return fail("APIHosts: %w", err)
+		}
+		def.hosts = append(def.hosts, h)
+	}
+	def.APIHosts = slices.Clone(d.APIHosts)
+	if d.OAuth != nil {
+		client := *d.OAuth
+		if err := client.Validate(); err != nil {
+			return fail("OAuth: %w", err)
+		}
+		def.OAuth = &client
+		// Org-owned definitions have a path of their own, so that a code meant for
+		// one organization's provider can never arrive at another's.
+		last := d.Name
+		if d.Org != "" {
+			last = def.id
+		}
+		def.redirectURI = baseURL.JoinPath("oauth", "callback", last).String()
+	}
+	return def, nil
+}
+
+// key returns the connection key of this definition in org; the empty org is the
+// integration-level connection.
+func (d *definition) key(org string) tokenstore.Key {
+	return tokenstore.Key{Definition: d.id, Org: org}
+}
+
+func (d *definition) target(key tokenstore.Key) oauthflow.Target {
+	return oauthflow.Target{
+		Key: key, Name: d.Name, Client: d.OAuth,
+		EntityID: d.DefaultEntityID, RedirectURI: d.redirectURI,
+	}
+}
+
+// apiHost is one entry of APIHosts.
+type apiHost struct {
+	name string // lower case, without port
+	port string // empty: the scheme's default
+}
+
+func parseAPIHost(s string) (apiHost, error) {
+	u, err := url.Parse("https://" + s)
+	if err != nil || u.Host != s || u.Hostname() == "" || strings.ContainsAny(s, "*{}") {
+		return apiHost{}, fmt.Errorf("%q is not a host name or host:port (no scheme, no path, no wildcard)", s)
+	}
+	return apiHost{name: strings.ToLower(u.Hostname()), port: u.Port()}, nil
+}
+
+// allows reports whether the token may be sent to u: over https to a listed host
+// and port, or over http where the host is this machine.
+func (d *definition) allows(u *url.URL) bool {
+	name := strings.ToLower(u.Hostname())
+	usual := "443"
+	switch {
+	case u.Scheme == "https":
+	case u.Scheme == "http" && isLoopback(name):
+		usual = "80"
+	default:
+		return false
+	}
+	port := cmp.Or(u.Port(), usual)
+	return slices.ContainsFunc(d.hosts, func(h apiHost) bool {
+		return h.name == name && cmp.Or(h.port, usual) == port
+	})
+}
+
+// isLoopback reports whether a URL's host name is this machine.
+func isLoopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil && ip.IsLoopback()
+}

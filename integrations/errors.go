@@ -1,0 +1,103 @@
+package integrations
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/bifrost-go/bifrost/oauthflow"
+	"github.com/bifrost-go/bifrost/tokenstore"
+)
+
+// What an *Error can be, for errors.Is.
+var (
+	// ErrNotFound: no such integration is visible in this scope.
+	ErrNotFound = errors.New("no such integration")
+	// ErrNotConnected: nobody has connected an account yet.
+	ErrNotConnected = errors.New("not connected")
+	// ErrReauthRequired: a person must connect again.
+	ErrReauthRequired = errors.New("must be connected again")
+	// ErrUnavailable: no usable token now; trying later may help.
+	ErrUnavailable = errors.New("no usable token at the moment")
+	// ErrNoOrg: the call has no scope.
+	ErrNoOrg = errors.New("no organization")
+	// ErrForbiddenOrg: a workflow run asked for another organization.
+	ErrForbiddenOrg = errors.New("another organization's connection")
+	// ErrNotInteractive: the integration cannot be connected by a person.
+	ErrNotInteractive = errors.New("cannot be connected in a browser")
+	// ErrNotOwn: the scope is served by the fallback, and the fallback is not
+	// its to change.
+	ErrNotOwn = errors.New("not this organization's own connection")
+	// ErrInvalid: the definition does not fit what was asked, for example an
+	// unresolved {entity_id}.
+	ErrInvalid = errors.New("invalid definition")
+)
+
+// Error says why an integration could not be had. It holds no secret.
+type Error struct {
+	Integration string
+	Org         string            // empty in the global scope
+	Status      tokenstore.Status // of the connection, if there is one
+	Code        string            // the provider's error code, if it gave one
+	Reason      string            // why Status is what it is, as a code
+	ConnectURL  string            // where a person can connect (again)
+	RetryAfter  time.Duration     // how long to wait before asking again; 0 if unknown
+
+	Kind   error  // one of the Err… values
+	Detail string // what to do, where Kind does not say it
+	Err    error  // the cause; may be nil
+}
+
+// Error implements error.
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString("integrations: ")
+	if e.Integration != "" {
+		fmt.Fprintf(&b, "%s: ", e.Integration)
+	}
+	b.WriteString(e.Kind.Error())
+	if e.Reason != "" {
+		fmt.Fprintf(&b, " (%s)", e.Reason)
+	}
+	if e.Org != "" {
+		fmt.Fprintf(&b, " for organization %q", e.Org)
+	}
+	if e.Detail != "" {
+		b.WriteString(": " + e.Detail)
+	}
+	if e.ConnectURL != "" {
+		b.WriteString("; connect at " + e.ConnectURL)
+	}
+	return b.String()
+}
+
+// Unwrap makes errors.Is see the kind and errors.As the cause.
+func (e *Error) Unwrap() []error {
+	if e.Err == nil {
+		return []error{e.Kind}
+	}
+	return []error{e.Kind, e.Err}
+}
+
+// wrap translates an error of the token machinery. Errors of contexts stay what
+// they are: the caller went away, the integration is not to blame.
+func (r *Registry) wrap(d *definition, org string, err error) error {
+	var conn *oauthflow.ConnectionError
+	if !errors.As(err, &conn) {
+		return err
+	}
+	e := &Error{
+		Integration: d.Name, Org: org, Status: conn.Status, Code: conn.Code, Reason: conn.Reason,
+		RetryAfter: conn.RetryAfter, Detail: conn.Message, Err: err,
+	}
+	switch {
+	case errors.Is(err, oauthflow.ErrNotConnected):
+		e.Kind, e.ConnectURL = ErrNotConnected, r.connectURL(d, org)
+	case errors.Is(err, oauthflow.ErrReauthRequired):
+		e.Kind, e.ConnectURL = ErrReauthRequired, r.connectURL(d, org)
+	default:
+		e.Kind = ErrUnavailable
+	}
+	return e
+}
