@@ -1,0 +1,131 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func openTemp(t *testing.T) *DB {
+	t.Helper()
+	db, err := Open(filepath.Join(t.TempDir(), "bifrost.db"))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	return db
+}
+
+func put(name string, value int) func(*tx) error {
+	return func(t *tx) error {
+		_, err := t.exec(`INSERT INTO bifrost_counters (name, value) VALUES ($1, $2)
+			ON CONFLICT (name) DO UPDATE SET value = bifrost_counters.value + excluded.value`, name, value)
+		return err
+	}
+}
+
+func value(t *testing.T, db *DB, name string) (n int) {
+	t.Helper()
+	require.NoError(t, db.one(t.Context(), []any{&n}, `SELECT coalesce(sum(value), 0) FROM bifrost_counters WHERE name = $1`, name))
+	return n
+}
+
+func TestWriteKeepsOrDropsAllOfOneWriteAlone(t *testing.T) {
+	db := openTemp(t)
+	fault := errors.New("no")
+	var wg sync.WaitGroup
+	for i := range 200 {
+		wg.Go(func() {
+			err := db.write(t.Context(), func(tx *tx) error {
+				if err := put("n", 1)(tx); err != nil {
+					return err
+				}
+				if i%2 == 1 {
+					return fault
+				}
+				return nil
+			})
+			if i%2 == 1 {
+				assert.Same(t, fault, err)
+			} else {
+				assert.NoError(t, err)
+			}
+		})
+	}
+	wg.Wait()
+	assert.Equal(t, 100, value(t, db, "n"))
+}
+
+func TestWriteSurvivesPanicAndGoexit(t *testing.T) {
+	db := openTemp(t)
+	assert.PanicsWithValue(t, "boom", func() {
+		_ = db.write(t.Context(), func(tx *tx) error { _ = put("n", 1)(tx); panic("boom") })
+	})
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = db.write(t.Context(), func(tx *tx) error {
+			_ = put("n", 1)(tx)
+			new(testing.T).SkipNow() // runtime.Goexit
+			return nil
+		})
+	}()
+	<-ended
+	require.NoError(t, db.write(t.Context(), put("n", 10)))
+	assert.Equal(t, 10, value(t, db, "n"))
+}
+
+// A write that waits for another process's lock is withdrawn when its context
+// ends, and nothing of it appears later.
+func TestCancelledWriteIsWithdrawn(t *testing.T) {
+	db := openTemp(t)
+	other, err := db.reader.Conn(t.Context())
+	require.NoError(t, err)
+	_, err = other.ExecContext(t.Context(), "PRAGMA query_only = 0; BEGIN IMMEDIATE")
+	require.NoError(t, err)
+
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, db.write(ctx, put("late", 1)), context.DeadlineExceeded)
+
+	waiting := make(chan error, 1)
+	go func() { waiting <- db.write(t.Context(), put("n", 1)) }()
+	_, err = other.ExecContext(t.Context(), "ROLLBACK; PRAGMA query_only = 1")
+	require.NoError(t, err)
+	require.NoError(t, other.Close())
+	require.NoError(t, <-waiting)
+	assert.Equal(t, 1, value(t, db, "n"))
+	assert.Equal(t, 0, value(t, db, "late"))
+}
+
+func TestBrokenStatementFailsItsWriteOnly(t *testing.T) {
+	db := openTemp(t)
+	err := db.write(t.Context(), func(tx *tx) error {
+		_, err := tx.exec(`INSERT INTO nowhere VALUES (1)`)
+		return err
+	})
+	require.ErrorContains(t, err, "nowhere")
+	require.NoError(t, db.write(t.Context(), put("n", 1)))
+
+	// A transaction that ended under a write's feet confirms nothing.
+	err = db.write(t.Context(), func(tx *tx) error {
+		_ = put("n", 1)(tx)
+		_, err := tx.conn.ExecContext(tx.ctx, "ROLLBACK")
+		return err
+	})
+	require.ErrorContains(t, err, "not confirmed")
+	require.NoError(t, db.write(t.Context(), put("n", 1)))
+	assert.Equal(t, 2, value(t, db, "n"))
+}
+
+func TestClosedDatabase(t *testing.T) {
+	db := openTemp(t)
+	require.NoError(t, db.Close())
+	require.NoError(t, db.Close())
+	require.ErrorIs(t, db.write(t.Context(), put("n", 1)), ErrClosed)
+	require.ErrorIs(t, db.one(t.Context(), nil, `SELECT 1`), ErrClosed)
+}
