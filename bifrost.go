@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/bifrost-go/bifrost/integrations"
+	"github.com/bifrost-go/bifrost/internal/loopback"
 	"github.com/bifrost-go/bifrost/internal/scope"
 	"github.com/bifrost-go/bifrost/tokenstore"
 	"github.com/bifrost-go/bifrost/workflow"
@@ -243,16 +243,11 @@ func parseBaseURL(s string) (*url.URL, error) {
 		return fail("has no host")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		return fail("must have no query and no fragment")
-	case u.Scheme == "http" && !loopback(u.Hostname()):
+	case u.Scheme == "http" && !loopback.Host(u.Hostname()):
 		return fail("must be https, because cookies and codes would travel in clear text; http is accepted for localhost only")
 	}
 	u.Host = strings.ToLower(u.Host)
 	u.Path = strings.TrimRight(u.Path, "/")
 	u.RawPath = ""
 	return u, nil
-}
-
-func loopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return strings.EqualFold(host, "localhost") || err == nil && ip.IsLoopback()
 }

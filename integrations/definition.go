@@ -3,7 +3,6 @@ package integrations
 import (
 	"cmp"
 	"fmt"
-	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/bifrost-go/bifrost/internal/loopback"
 	"github.com/bifrost-go/bifrost/oauthflow"
 	"github.com/bifrost-go/bifrost/tokenstore"
 )
@@ -151,7 +151,7 @@ func (d *definition) allows(u *url.URL) bool {
 	usual := "443"
 	switch {
 	case u.Scheme == "https":
-	case u.Scheme == "http" && isLoopback(name):
+	case u.Scheme == "http" && loopback.Host(name):
 		usual = "80"
 	default:
 		return false
@@ -160,13 +160,4 @@ func (d *definition) allows(u *url.URL) bool {
 	return slices.ContainsFunc(d.hosts, func(h apiHost) bool {
 		return h.name == name && cmp.Or(h.port, usual) == port
 	})
-}
-
-// isLoopback reports whether a URL's host name is this machine.
-func isLoopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	return err == nil && ip.IsLoopback()
 }

@@ -1,0 +1,208 @@
+package integrations_test
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bifrost-go/bifrost/integrations"
+)
+
+// api answers API requests without sockets, and remembers what each host saw.
+type api struct {
+	mu     sync.Mutex
+	seen   []string // "host path authorization"
+	answer func(*http.Request) *http.Response
+}
+
+func (a *api) RoundTrip(req *http.Request) (*http.Response, error) {
+	a.mu.Lock()
+	a.seen = append(a.seen, req.URL.Host+req.URL.Path+" "+req.Header.Get("Authorization"))
+	a.mu.Unlock()
+	if req.Body != nil {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}
+	res := a.answer(req)
+	res.Request = req
+	return res, nil
+}
+
+func clientWorld(t *testing.T, answer func(*http.Request) *http.Response) (*world, *api, *integrations.Integration) {
+	t.Helper()
+	a := &api{answer: answer}
+	w := newWorld(t, func(c *integrations.Config) { c.APITransport = a })
+	require.NoError(t, w.Define(definition("Graph")))
+	w.connect(t, "Graph", "shared", integrations.Global())
+	in, err := w.Get(inGlobal(t.Context()), "Graph")
+	require.NoError(t, err)
+	return w, a, in
+}
+
+func ok(*http.Request) *http.Response { return reply(200, map[string]any{}) }
+
+func get(t *testing.T, c *http.Client, url string) (int, error) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	require.NoError(t, err)
+	res, err := c.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	return res.StatusCode, res.Body.Close()
+}
+
+func TestClientSendsTheTokenToListedHostsOnly(t *testing.T) {
+	for url, allowed := range map[string]bool{
+		"https://api.example.com/v1":          true,
+		"https://API.example.com:443/v1":      true,
+		"https://api.example.com:8443/v1":     false,
+		"http://api.example.com/v1":           false,
+		"https://example.com/v1":              false,
+		"https://api.example.com.evil.com/":   false,
+		"https://user:pw@evil.com/":           false,
+		"https://evil.com/api.example.com":    false,
+		"https://api.example.com@evil.com/v1": false,
+	} {
+		t.Run(url, func(t *testing.T) {
+			_, a, in := clientWorld(t, ok)
+			_, err := get(t, in.Client(), url)
+			if allowed {
+				require.NoError(t, err)
+				require.Len(t, a.seen, 1)
+				require.Contains(t, a.seen[0], "Bearer at-")
+				return
+			}
+			require.ErrorIs(t, err, integrations.ErrInvalid)
+			require.ErrorContains(t, err, "APIHosts")
+			require.Empty(t, a.seen, "nothing was sent")
+		})
+	}
+}
+
+func TestClientDropsTheTokenOnRedirectsElsewhere(t *testing.T) {
+	for _, to := range []string{
+		"https://evil.com/steal", "http://api.example.com/plain", "https://api.example.com:8443/port",
+		"https://sub.api.example.com/sub",
+	} {
+		t.Run(to, func(t *testing.T) {
+			_, a, in := clientWorld(t, func(req *http.Request) *http.Response {
+				if req.URL.Path == "/v1" {
+					res := reply(307, nil)
+					res.Header.Set("Location", to)
+					return res
+				}
+				return reply(200, nil)
+			})
+			_, err := get(t, in.Client(), "https://api.example.com/v1")
+			require.NoError(t, err)
+			require.Len(t, a.seen, 2)
+			require.Contains(t, a.seen[0], "Bearer at-")
+			require.NotContains(t, a.seen[1], "Bearer")
+		})
+	}
+}
+
+// rejecting answers 401 to one token and 200 to any other.
+func rejecting(token func() string) func(*http.Request) *http.Response {
+	return func(req *http.Request) *http.Response {
+		if req.Header.Get("Authorization") == "Bearer "+token() {
+			return reply(401, nil)
+		}
+		return reply(200, nil)
+	}
+}
+
+func TestParallel401sMakeOneRefresh(t *testing.T) {
+	var dead string
+	w, _, in := clientWorld(t, rejecting(func() string { return dead }))
+	dead = in.OAuth().AccessToken()
+	var wg sync.WaitGroup
+	for range 100 {
+		wg.Go(func() {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://api.example.com/v1", strings.NewReader("body"))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			res, err := in.Client().Do(req)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if err := res.Body.Close(); err != nil || res.StatusCode != 200 {
+				t.Errorf("status %d, %v", res.StatusCode, err)
+			}
+		})
+	}
+	wg.Wait()
+	require.Equal(t, 2, w.idp.count(), "one exchange, one refresh")
+}
+
+func TestA401WithABodyThatCannotBeRepeatedIsReturned(t *testing.T) {
+	w, a, in := clientWorld(t, func(*http.Request) *http.Response { return reply(401, nil) })
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://api.example.com/v1",
+		io.MultiReader(strings.NewReader("once")))
+	require.NoError(t, err)
+	res, err := in.Client().Do(req)
+	require.NoError(t, err)
+	require.NoError(t, res.Body.Close())
+	require.Equal(t, 401, res.StatusCode)
+	require.Len(t, a.seen, 1)
+	require.Equal(t, 1, w.idp.count())
+}
+
+func TestAnAPIThatRefusesGoodTokensDoesNotBurnRefreshes(t *testing.T) {
+	w, _, in := clientWorld(t, func(*http.Request) *http.Response { return reply(401, nil) })
+	for range 20 {
+		status, err := get(t, in.Client(), "https://api.example.com/v1")
+		require.NoError(t, err)
+		require.Equal(t, 401, status)
+	}
+	require.Equal(t, 2, w.idp.count(), "one exchange, one refresh that did not help")
+}
+
+func TestARenewalThatFailsIsTheError(t *testing.T) {
+	var dead string
+	w, _, in := clientWorld(t, rejecting(func() string { return dead }))
+	dead = in.OAuth().AccessToken()
+	w.idp.mu.Lock()
+	clear(w.idp.refresh)
+	w.idp.mu.Unlock()
+	_, err := get(t, in.Client(), "https://api.example.com/v1")
+	require.ErrorIs(t, err, integrations.ErrReauthRequired)
+	var e *integrations.Error
+	require.True(t, errors.As(err, &e))
+	require.Equal(t, "invalid_grant", e.Code)
+	require.NotEmpty(t, e.ConnectURL)
+}
+
+func TestOtherHeadersCarryTheBareToken(t *testing.T) {
+	var got http.Header
+	w := newWorld(t, func(c *integrations.Config) {
+		c.APITransport = &api{answer: func(req *http.Request) *http.Response { got = req.Header; return reply(200, nil) }}
+	})
+	d := definition("Shop")
+	d.APIHeader = "X-Shop-Access-Token"
+	require.NoError(t, w.Define(d))
+	w.connect(t, "Shop", "shared", integrations.Global())
+	in, err := w.Get(inGlobal(t.Context()), "Shop")
+	require.NoError(t, err)
+	_, err = get(t, in.Client(), "https://api.example.com/v1")
+	require.NoError(t, err)
+	require.Equal(t, in.OAuth().AccessToken(), got.Get("X-Shop-Access-Token"))
+	require.Empty(t, got.Get("Authorization"))
+}
+
+func TestTokenSource(t *testing.T) {
+	_, _, in := clientWorld(t, ok)
+	tok, err := in.TokenSource(t.Context()).Token()
+	require.NoError(t, err)
+	require.Equal(t, in.OAuth().AccessToken(), tok.AccessToken)
+	require.True(t, tok.Valid())
+	require.Empty(t, tok.RefreshToken, "nobody outside refreshes")
+}
