@@ -1,0 +1,166 @@
+package tokenstore
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// Errors of opening a seal. The data is there and cannot be read: that is never
+// the same as "no token".
+var (
+	// ErrSealBroken: the ciphertext was changed or cut, belongs to another row,
+	// field or generation, or was sealed with another key of the same id.
+	ErrSealBroken = errors.New("tokenstore: sealed data does not open")
+	// ErrUnknownKey: sealed with a key that is not configured.
+	ErrUnknownKey = errors.New("tokenstore: sealed with an unknown key")
+)
+
+// AEAD is authenticated encryption with associated data. It is the method set of
+// Tink's tink.AEAD, so any Tink primitive fits.
+//
+// Where the primitive also has
+//
+//	EncryptWithContext(ctx context.Context, plaintext, associatedData []byte) ([]byte, error)
+//	DecryptWithContext(ctx context.Context, ciphertext, associatedData []byte) ([]byte, error)
+//
+// those are called instead. If it has KeyIDs() []string (newest first), a check
+// row is kept per key; see [Sealer.Verify].
+type AEAD interface {
+	Encrypt(plaintext, associatedData []byte) ([]byte, error)
+	Decrypt(ciphertext, associatedData []byte) ([]byte, error)
+}
+
+type contextAEAD interface {
+	EncryptWithContext(ctx context.Context, plaintext, associatedData []byte) ([]byte, error)
+	DecryptWithContext(ctx context.Context, ciphertext, associatedData []byte) ([]byte, error)
+}
+
+// Binding is the place a ciphertext belongs to. It opens nowhere else.
+type Binding struct {
+	Key        Key
+	Field      string // "tokens", "verifier", …
+	Generation int64
+}
+
+// sealFormat begins every sealed text; the AEAD's ciphertext follows.
+const sealFormat = 1
+
+// Sealer encrypts what a store keeps. It is safe for concurrent use.
+type Sealer struct {
+	aead AEAD
+}
+
+// NewSealer returns a sealer that uses aead.
+func NewSealer(aead AEAD) *Sealer { return &Sealer{aead} }
+
+// Seal encrypts plaintext for the place b.
+func (s *Sealer) Seal(ctx context.Context, plaintext []byte, b Binding) ([]byte, error) {
+	var sealed []byte
+	var err error
+	if c, ok := s.aead.(contextAEAD); ok {
+		sealed, err = c.EncryptWithContext(ctx, plaintext, b.associatedData())
+	} else {
+		sealed, err = s.aead.Encrypt(plaintext, b.associatedData())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("tokenstore: sealing %s: %w", b.Field, err)
+	}
+	return append([]byte{sealFormat}, sealed...), nil
+}
+
+// Open decrypts what Seal returned for the same place. Errors are ErrSealBroken
+// or ErrUnknownKey, wrapped, or the context's.
+func (s *Sealer) Open(ctx context.Context, sealed []byte, b Binding) ([]byte, error) {
+	if len(sealed) == 0 || sealed[0] != sealFormat {
+		return nil, fmt.Errorf("%w: %s has no format this version knows", ErrSealBroken, b.Field)
+	}
+	var plaintext []byte
+	var err error
+	if c, ok := s.aead.(contextAEAD); ok {
+		plaintext, err = c.DecryptWithContext(ctx, sealed[1:], b.associatedData())
+	} else {
+		plaintext, err = s.aead.Decrypt(sealed[1:], b.associatedData())
+	}
+	switch {
+	case err == nil:
+		return plaintext, nil
+	case errors.Is(err, ErrUnknownKey), errors.Is(err, ErrSealBroken),
+		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return nil, fmt.Errorf("%s: %w", b.Field, err)
+	default:
+		return nil, fmt.Errorf("%s: %w: %w", b.Field, ErrSealBroken, err)
+	}
+}
+
+// associatedData encodes the place. Every part has its length before it, so no
+// two places have the same encoding.
+func (b Binding) associatedData() []byte {
+	data := []byte("bifrost/seal/1")
+	for _, part := range []string{b.Key.Definition, b.Key.Org, b.Key.User, b.Key.Account, b.Field} {
+		data = binary.BigEndian.AppendUint64(data, uint64(len(part)))
+		data = append(data, part...)
+	}
+	return binary.BigEndian.AppendUint64(data, uint64(b.Generation))
+}
+
+const (
+	checkText    = "bifrost"
+	checkField   = "key check"
+	defaultKeyID = "default"
+)
+
+// Verify makes sure that the keys are those the store's secrets were sealed with,
+// so that a wrong or missing key shows at start and not when a customer's token
+// is needed. The store keeps a sealed known text for each key that ever sealed;
+// all must open, and the newest key gets one if it has none.
+func (s *Sealer) Verify(ctx context.Context, store Store) error {
+	// Look before writing: a wrong key must not leave its mark.
+	checks, err := store.KeyCheck(ctx, "", nil)
+	if err != nil {
+		return fmt.Errorf("tokenstore: reading the key check: %w", err)
+	}
+	if err := s.verify(ctx, checks); err != nil {
+		return err
+	}
+	newest := defaultKeyID
+	if k, ok := s.aead.(interface{ KeyIDs() []string }); ok && len(k.KeyIDs()) > 0 {
+		newest = k.KeyIDs()[0]
+	}
+	if checks[newest] != nil {
+		return nil
+	}
+	check, err := s.Seal(ctx, []byte(checkText), Binding{Field: checkField})
+	if err != nil {
+		return err
+	}
+	if checks, err = store.KeyCheck(ctx, newest, check); err != nil {
+		return fmt.Errorf("tokenstore: storing the key check: %w", err)
+	}
+	// And once more: another process may have started with another key.
+	return s.verify(ctx, checks)
+}
+
+func (s *Sealer) verify(ctx context.Context, checks map[string][]byte) error {
+	for _, id := range slices.Sorted(maps.Keys(checks)) {
+		text, err := s.Open(ctx, checks[id], Binding{Field: checkField})
+		if err == nil && string(text) != checkText {
+			err = ErrSealBroken
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, ErrUnknownKey):
+			return fmt.Errorf("tokenstore: the store holds secrets sealed with key %s, which is not configured; "+
+				"add that key after the newest one: %w", id, err)
+		case errors.Is(err, ErrSealBroken):
+			return fmt.Errorf("tokenstore: the configured key is not the one this store's secrets were sealed with (key id %s); "+
+				"configure the key the store was first used with: %w", id, err)
+		default:
+			return fmt.Errorf("tokenstore: checking key %s: %w", id, err)
+		}
+	}
+	return nil
+}
