@@ -1,7 +1,164 @@
 package oauthflow
 
-// Validate reports everything that is wrong with the client, by field.
-func (c *Client) Validate() error { return nil }
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode"
+)
 
-// CheckEntity reports whether every URL can be built with this entity id.
-func (c *Client) CheckEntity(entityID string) error { _, err := c.TokenHost(entityID); return err }
+// Validate reports everything that is wrong with the client, one line each. Every
+// line begins with "oauthflow: " and the field's name, and says what to do. It
+// knows no entity id: see [Client.CheckEntity].
+func (c *Client) Validate() error {
+	var v problems
+	v.add(c.Flow == "" || c.Flow == AuthorizationCode,
+		"Flow", "is %q: leave it empty or set AuthorizationCode", c.Flow)
+	v.urls(c)
+	v.credentials(c)
+	v.scopes(c)
+	v.params("AuthorizationParams", c.AuthorizationParams, reservedAuthorization)
+	v.params("TokenParams", c.TokenParams, reservedToken)
+	v.params("RefreshParams", c.RefreshParams, reservedToken)
+	v.response(c.Response)
+
+	v.add(c.DefaultLifetime >= 0, "DefaultLifetime", "is negative: leave it 0 if the lifetime is unknown")
+	v.add(c.ReuseGrace >= 0, "ReuseGrace", "is negative: leave it 0 if the provider has no grace period")
+	v.add(slices.Contains([]RefreshPolicy{"", Ask, Grace}, c.RefreshPolicy),
+		"RefreshPolicy", "is %q: use Ask or Grace, or leave it empty", c.RefreshPolicy)
+	v.add(c.RefreshPolicy != Grace || c.ReuseGrace != 0,
+		"ReuseGrace", "is 0, but RefreshPolicy is Grace: set how long the provider accepts a rotated refresh token")
+	for _, code := range c.DeadGrantErrors {
+		v.add(code != "" && rfcText(code) == code, "DeadGrantErrors", "contains %q, which cannot be an error code: take it out", code)
+	}
+	return errors.Join(v...)
+}
+
+// CheckEntity reports whether all of the client's URLs can be built with this
+// entity id, which may be empty if none of them needs one. The error is a
+// [*TemplateError].
+func (c *Client) CheckEntity(entityID string) error {
+	for _, field := range endpointFields {
+		if c.template(field) == "" && (field == "RefreshURL" || field == "RevocationURL") {
+			continue
+		}
+		if _, err := c.endpoint(field, entityID); err != nil {
+			return err
+		}
+	}
+	_, err := c.IssuerFor(entityID)
+	return err
+}
+
+type problems []error
+
+func (v *problems) add(ok bool, field, format string, args ...any) {
+	if !ok {
+		*v = append(*v, fmt.Errorf("oauthflow: "+field+" "+format, args...))
+	}
+}
+
+// urls expands every URL with values that fit everywhere, so that only faults of
+// the template itself are left.
+func (v *problems) urls(c *Client) {
+	kinds := []VariableKind{Label, Segment, Value}
+	for name, kind := range c.Variables {
+		v.add(validName(name), "Variables", "declares %q: names are letters, digits and _", name)
+		v.add(slices.Contains(kinds, kind), "Variables", "declares %s as %q: use Label, Segment or Value", name, kind)
+	}
+	for _, field := range endpointFields {
+		template := c.template(field)
+		if template == "" && (field == "RefreshURL" || field == "RevocationURL") {
+			continue
+		}
+		expanded, err := c.endpoint(field, "x")
+		if err != nil {
+			*v = append(*v, err)
+			continue
+		}
+		reserved := reservedToken
+		if field == "AuthorizationURL" {
+			reserved = reservedAuthorization
+		}
+		_, query, _ := strings.Cut(expanded, "?")
+		params, err := url.ParseQuery(query)
+		v.add(err == nil, field, "has a query that is not well-formed: percent-encode its values")
+		for _, name := range reserved {
+			v.add(!params.Has(name), field, "has the parameter %s in its query, which is set for you: take it out", name)
+		}
+	}
+	if c.Issuer != "" {
+		issuer, err := c.IssuerFor("x")
+		if err != nil {
+			*v = append(*v, err)
+		}
+		v.add(!strings.Contains(issuer, "?"), "Issuer", "has a query: an issuer is a URL without one")
+	}
+	v.add(c.Issuer != "" || !c.RequireIss, "Issuer", "is empty, but RequireIss is set: set the issuer that iss must be equal to")
+}
+
+func (v *problems) credentials(c *Client) {
+	secret := c.ClientSecret.Reveal()
+	v.add(c.ClientID != "", "ClientID", "is empty: set the id that the provider gave to your app")
+	v.add(!strings.ContainsFunc(c.ClientID, unicode.IsControl), "ClientID", "has control characters: was a line break copied with it?")
+	v.add(c.ClientID == strings.TrimSpace(c.ClientID), "ClientID", "has spaces around it: take them out")
+	v.add(!strings.ContainsFunc(secret, unicode.IsControl), "ClientSecret", "has control characters: was a line break copied with it?")
+	v.add(secret == strings.TrimSpace(secret), "ClientSecret", "has spaces around it: take them out")
+	switch c.ClientAuth {
+	case "", AuthPost, AuthBasic:
+		v.add(secret != "", "ClientSecret", "is empty: set the secret that the provider gave to your app, or ClientAuth to AuthNone for a public client")
+	case AuthNone:
+		v.add(secret == "", "ClientSecret", "is set, but ClientAuth is AuthNone, which sends none: take one of them out")
+		v.add(!c.DisablePKCE, "DisablePKCE", "is set for a public client: without a secret and without PKCE, whoever sees a code can use it (RFC 9700 §2.1.1)")
+	default:
+		v.add(false, "ClientAuth", "is %q: use AuthPost, AuthBasic or AuthNone", c.ClientAuth)
+	}
+}
+
+func (v *problems) scopes(c *Client) {
+	separator := c.ScopeSeparator
+	v.add(strings.Trim(separator, " ,+;|") == "" && len(separator) <= 2,
+		"ScopeSeparator", "is %q: leave it empty for a space, or set \",\" or another single sign", separator)
+	for _, s := range c.Scopes {
+		switch {
+		case s == "":
+			v.add(false, "Scopes", "contains an empty scope: take it out")
+		case strings.ContainsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }):
+			v.add(false, "Scopes", "contains %q, which has spaces: write one scope per element", s)
+		case separator != "" && strings.Contains(s, separator):
+			v.add(false, "Scopes", "contains %q, which has the ScopeSeparator in it: write one scope per element", s)
+		}
+	}
+}
+
+func (v *problems) params(field string, params url.Values, reserved []string) {
+	for name := range params {
+		v.add(name != "", field, "has a parameter without a name: take it out")
+		if slices.Contains(reserved, name) {
+			advice := "take it out"
+			switch name {
+			case "scope":
+				advice = "use Scopes"
+			case "client_id", "client_secret":
+				advice = "use ClientID and ClientSecret"
+			}
+			v.add(false, field, "contains %s, which is set for you: %s", name, advice)
+		}
+	}
+}
+
+func (v *problems) response(r ResponseMapping) {
+	for _, p := range []struct{ name, path string }{
+		{"Root", r.Root},
+		{"AccessToken", r.AccessToken},
+		{"RefreshToken", r.RefreshToken},
+		{"Scope", r.Scope},
+		{"ExpiresIn", r.ExpiresIn},
+		{"ExpiresAt", r.ExpiresAt},
+	} {
+		v.add(p.path == "" || !slices.Contains(strings.Split(p.path, "."), ""),
+			"Response."+p.name, "is %q: write member names with single dots between them", p.path)
+	}
+}
