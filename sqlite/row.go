@@ -1,0 +1,222 @@
+package sqlite
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/bifrost-go/bifrost/tokenstore"
+)
+
+// How values stand in columns: times as microseconds since 1970 or NULL, lists and
+// attempts as JSON or NULL.
+
+// micros is the column value of a time.
+func micros(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t.UnixMicro()
+}
+
+// list is the column value of a list of texts; nil and empty are kept apart.
+func list(texts []string) (any, error) {
+	if texts == nil {
+		return nil, nil
+	}
+	b, err := json.Marshal(texts)
+	return string(b), err
+}
+
+// into is a destination of Scan. Unlike Scan's own, NULL gives the zero value: a
+// record that is not there comes as a row of NULLs.
+type into func(v any) error
+
+// Scan implements sql.Scanner.
+func (f into) Scan(v any) error { return f(v) }
+
+func unexpected(v any) error { return fmt.Errorf("sqlite: a column holds a %T", v) }
+
+func intoText[T ~string](dest *T) into {
+	return func(v any) error {
+		switch v := v.(type) {
+		case nil:
+			*dest = ""
+		case string:
+			*dest = T(v)
+		default:
+			return unexpected(v)
+		}
+		return nil
+	}
+}
+
+func intoInt[T int | int64](dest *T) into {
+	return func(v any) error {
+		switch v := v.(type) {
+		case nil:
+			*dest = 0
+		case int64:
+			*dest = T(v)
+		default:
+			return unexpected(v)
+		}
+		return nil
+	}
+}
+
+func intoBool(dest *bool) into {
+	return func(v any) error {
+		var n int64
+		err := intoInt(&n)(v)
+		*dest = n != 0
+		return err
+	}
+}
+
+func intoTime(dest *time.Time) into {
+	return func(v any) error {
+		switch v := v.(type) {
+		case nil:
+			*dest = time.Time{}
+		case int64:
+			*dest = time.UnixMicro(v).UTC()
+		default:
+			return unexpected(v)
+		}
+		return nil
+	}
+}
+
+func intoJSON(dest any) into {
+	return func(v any) error {
+		switch v := v.(type) {
+		case nil:
+			return nil
+		case string:
+			return json.Unmarshal([]byte(v), dest)
+		}
+		return unexpected(v)
+	}
+}
+
+// attempt is tokenstore.Attempt as JSON. TokenHash is a hash and no secret.
+type attempt struct {
+	ID            string   `json:"id"`
+	Open          []string `json:"open"`
+	Generation    int64    `json:"generation"`
+	TokenHash     []byte   `json:"token_hash"`
+	Started       *int64   `json:"started"`
+	Deadline      *int64   `json:"deadline"`
+	Presentations int      `json:"presentations"`
+}
+
+func newAttempt(a *tokenstore.Attempt) (any, error) {
+	if a == nil {
+		return nil, nil
+	}
+	at := func(t time.Time) *int64 {
+		if t.IsZero() {
+			return nil
+		}
+		n := t.UnixMicro()
+		return &n
+	}
+	b, err := json.Marshal(attempt{
+		ID: a.ID, Open: a.Open, Generation: a.Generation, TokenHash: a.TokenHash,
+		Started: at(a.Started), Deadline: at(a.Deadline), Presentations: a.Presentations,
+	})
+	return string(b), err
+}
+
+func (a *attempt) value() *tokenstore.Attempt {
+	if a == nil {
+		return nil
+	}
+	at := func(n *int64) time.Time {
+		if n == nil {
+			return time.Time{}
+		}
+		return time.UnixMicro(*n).UTC()
+	}
+	return &tokenstore.Attempt{
+		ID: a.ID, Open: a.Open, Generation: a.Generation, TokenHash: a.TokenHash,
+		Started: at(a.Started), Deadline: at(a.Deadline), Presentations: a.Presentations,
+	}
+}
+
+// connectionColumns are the fields of a record, in the order of record.dest and
+// of connectionValues.
+const connectionColumns = `definition, org, user_id, account,
+	version, updated_at, generation, grant_id, status, reason, error_code, error_message, error_at,
+	sealed, has_access_token, has_refresh_token, expires_at, obtained_at, last_refresh_at, due_at,
+	entity_id, client_id, token_host, account_id, account_name, connected_by, connected_at,
+	scopes_requested, scopes_granted, failures, first_failure_at, retry_at,
+	attempt, parent_generation, parent_presentation`
+
+// record is one row of {now} and connectionColumns while it is read.
+type record struct {
+	c       tokenstore.Connection
+	failure tokenstore.Failure
+	failed  *string // error_code; nil without a failure
+	attempt *attempt
+}
+
+func (r *record) dest() []any {
+	c := &r.c
+	return []any{
+		intoTime(&c.ReadAt),
+		intoText(&c.Definition), intoText(&c.Org), intoText(&c.User), intoText(&c.Account),
+		intoInt(&c.Version), intoTime(&c.UpdatedAt), intoInt(&c.Generation), intoText(&c.GrantID),
+		intoText(&c.Status), intoText(&c.Reason), &r.failed, intoText(&r.failure.Message), intoTime(&r.failure.At),
+		&c.Sealed, intoBool(&c.HasAccessToken), intoBool(&c.HasRefreshToken),
+		intoTime(&c.ExpiresAt), intoTime(&c.ObtainedAt), intoTime(&c.LastRefreshAt), intoTime(&c.DueAt),
+		intoText(&c.EntityID), intoText(&c.ClientID), intoText(&c.TokenHost),
+		intoText(&c.AccountID), intoText(&c.AccountName), intoText(&c.ConnectedBy), intoTime(&c.ConnectedAt),
+		intoJSON(&c.ScopesRequested), intoJSON(&c.ScopesGranted),
+		intoInt(&c.Failures), intoTime(&c.FirstFailureAt), intoTime(&c.RetryAt),
+		intoJSON(&r.attempt), intoInt(&c.ParentGeneration), intoInt(&c.ParentPresentation),
+	}
+}
+
+// connection returns what was read.
+func (r *record) connection() *tokenstore.Connection {
+	if r.c.Version == 0 {
+		return &tokenstore.Connection{Status: tokenstore.NotConnected, ReadAt: r.c.ReadAt}
+	}
+	if r.failed != nil {
+		r.failure.Code = *r.failed
+		r.c.LastError = &r.failure
+	}
+	r.c.Attempt = r.attempt.value()
+	return &r.c
+}
+
+// connectionValues returns the values of connectionColumns.
+func connectionValues(c *tokenstore.Connection) ([]any, error) {
+	var errorCode, errorMessage, errorAt any
+	if e := c.LastError; e != nil {
+		errorCode, errorMessage, errorAt = e.Code, e.Message, micros(e.At)
+	}
+	requested, err := list(c.ScopesRequested)
+	if err != nil {
+		return nil, err
+	}
+	granted, err := list(c.ScopesGranted)
+	if err != nil {
+		return nil, err
+	}
+	attempt, err := newAttempt(c.Attempt)
+	if err != nil {
+		return nil, err
+	}
+	return []any{
+		c.Definition, c.Org, c.User, c.Account,
+		c.Version, micros(c.UpdatedAt), c.Generation, c.GrantID, string(c.Status), c.Reason, errorCode, errorMessage, errorAt,
+		c.Sealed, c.HasAccessToken, c.HasRefreshToken,
+		micros(c.ExpiresAt), micros(c.ObtainedAt), micros(c.LastRefreshAt), micros(c.DueAt),
+		c.EntityID, c.ClientID, c.TokenHost, c.AccountID, c.AccountName, c.ConnectedBy, micros(c.ConnectedAt),
+		requested, granted, c.Failures, micros(c.FirstFailureAt), micros(c.RetryAt),
+		attempt, c.ParentGeneration, c.ParentPresentation,
+	}, nil
+}

@@ -1,0 +1,233 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/bifrost-go/bifrost/tokenstore"
+)
+
+// Tokens returns the store of connections, flows and their history.
+func (db *DB) Tokens() tokenstore.Store { return tokens{db} }
+
+type tokens struct{ db *DB }
+
+const (
+	byKey = `definition = $1 AND org = $2 AND user_id = $3 AND account = $4`
+
+	// loadQuery always has a row: the clock is read together with the record.
+	loadQuery = `SELECT clock.now, ` + connectionColumns + `
+		FROM (SELECT {now} AS now) AS clock LEFT JOIN bifrost_connections ON ` + byKey
+)
+
+// storeQuery writes a whole record and its position in the change feed.
+var storeQuery = func() string {
+	columns := strings.Split(strings.Join(strings.Fields(connectionColumns), ""), ",")
+	columns = append(columns, "change")
+	var values, sets []string
+	for i, c := range columns {
+		values = append(values, fmt.Sprintf("$%d", i+1))
+		if i >= 4 {
+			sets = append(sets, c+" = excluded."+c)
+		}
+	}
+	return `INSERT INTO bifrost_connections (` + strings.Join(columns, ", ") + `)
+		VALUES (` + strings.Join(values, ", ") + `)
+		ON CONFLICT (definition, org, user_id, account) DO UPDATE SET ` + strings.Join(sets, ", ")
+}()
+
+func parts(k tokenstore.Key) []any { return []any{k.Definition, k.Org, k.User, k.Account} }
+
+// Load implements tokenstore.Store.
+func (s tokens) Load(ctx context.Context, key tokenstore.Key) (*tokenstore.Connection, error) {
+	var r record
+	if err := s.db.one(ctx, r.dest(), loadQuery, parts(key)...); err != nil {
+		return nil, err
+	}
+	c := r.connection()
+	c.Key = key
+	return c, nil
+}
+
+// Update implements tokenstore.Store. Changes run one after the other under the
+// write lock, so none is ever run twice.
+func (s tokens) Update(ctx context.Context, key tokenstore.Key, change func(c *tokenstore.Connection, now time.Time) error) (*tokenstore.Connection, error) {
+	var was, stored *tokenstore.Connection
+	var refused bool
+	err := s.db.write(ctx, func(t *tx) error {
+		var r record
+		if err := t.one(r.dest(), loadQuery, parts(key)...); err != nil {
+			return err
+		}
+		was = r.connection()
+		was.Key = key
+		c, now := was.Clone(), was.ReadAt
+		if err := change(c, now); err != nil {
+			refused = true
+			return err
+		}
+		c = c.Clone() // change may have kept what it was given
+		c.Key, c.Version, c.UpdatedAt, c.ReadAt = key, was.Version+1, now, now
+		if err := store(t, c); err != nil {
+			return err
+		}
+		c.Pending = nil
+		stored = c
+		return nil
+	})
+	switch {
+	case refused:
+		return was, err
+	case err != nil:
+		return nil, err
+	}
+	return stored, nil
+}
+
+// store writes a record and its pending events.
+func store(t *tx, c *tokenstore.Connection) error {
+	var position int64
+	err := t.one([]any{&position}, `UPDATE bifrost_counters SET value = value + 1 WHERE name = 'changes' RETURNING value`)
+	if err != nil {
+		return err
+	}
+	values, err := connectionValues(c)
+	if err != nil {
+		return err
+	}
+	if _, err := t.exec(storeQuery, append(values, position)...); err != nil {
+		return err
+	}
+	for _, e := range c.Pending {
+		_, err := t.exec(`INSERT INTO bifrost_events (definition, org, user_id, account, at, kind, reason, actor)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`, append(parts(c.Key), micros(c.UpdatedAt), e.Kind, e.Reason, e.Actor)...)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// List implements tokenstore.Store.
+func (s tokens) List(ctx context.Context, match tokenstore.Match, after *tokenstore.Key, limit int) ([]*tokenstore.Connection, error) {
+	query := `SELECT {now}, ` + connectionColumns + ` FROM bifrost_connections WHERE true`
+	var args []any
+	add := func(condition string, values ...any) {
+		for _, v := range values {
+			args = append(args, v)
+			condition = strings.Replace(condition, "?", fmt.Sprintf("$%d", len(args)), 1)
+		}
+		query += condition
+	}
+	if match.Definition != "" {
+		add(` AND definition = ?`, match.Definition)
+	}
+	if match.Org != nil {
+		add(` AND org = ?`, *match.Org)
+	}
+	if after != nil {
+		add(` AND (definition, org, user_id, account) > (?, ?, ?, ?)`, parts(*after)...)
+	}
+	add(` ORDER BY definition, org, user_id, account LIMIT ?`, max(limit, 0))
+
+	var found []*tokenstore.Connection
+	err := s.db.each(ctx, func(scan scanner) error {
+		var r record
+		if err := scan(r.dest()...); err != nil {
+			return err
+		}
+		found = append(found, r.connection())
+		return nil
+	}, query, args...)
+	return found, err
+}
+
+// Due implements tokenstore.Store.
+func (s tokens) Due(ctx context.Context, limit int) ([]tokenstore.Key, error) {
+	var keys []tokenstore.Key
+	err := s.db.each(ctx, func(scan scanner) error {
+		var k tokenstore.Key
+		if err := scan(&k.Definition, &k.Org, &k.User, &k.Account); err != nil {
+			return err
+		}
+		keys = append(keys, k)
+		return nil
+	}, `SELECT definition, org, user_id, account FROM bifrost_connections
+		WHERE due_at <= {now} ORDER BY due_at LIMIT $1`, max(limit, 0))
+	return keys, err
+}
+
+// Changes implements tokenstore.Store. Positions are given under the write lock,
+// so they are in the order of the commits.
+func (s tokens) Changes(ctx context.Context, after int64, limit int) (keys []tokenstore.Key, next int64, err error) {
+	if after < 0 {
+		err := s.db.one(ctx, []any{&next}, `SELECT value FROM bifrost_counters WHERE name = 'changes'`)
+		return nil, next, err
+	}
+	next = after
+	err = s.db.each(ctx, func(scan scanner) error {
+		var k tokenstore.Key
+		if err := scan(&next, &k.Definition, &k.Org, &k.User, &k.Account); err != nil {
+			return err
+		}
+		keys = append(keys, k)
+		return nil
+	}, `SELECT change, definition, org, user_id, account FROM bifrost_connections
+		WHERE change > $1 ORDER BY change LIMIT $2`, after, max(limit, 0))
+	if err != nil {
+		return nil, after, err
+	}
+	return keys, next, nil
+}
+
+// Events implements tokenstore.Store.
+func (s tokens) Events(ctx context.Context, definition string, before int64, limit int) ([]tokenstore.Event, error) {
+	if before == 0 {
+		before = math.MaxInt64
+	}
+	var events []tokenstore.Event
+	err := s.db.each(ctx, func(scan scanner) error {
+		var e tokenstore.Event
+		err := scan(&e.ID, intoTime(&e.At), &e.Key.Definition, &e.Key.Org, &e.Key.User, &e.Key.Account, &e.Kind, &e.Reason, &e.Actor)
+		if err != nil {
+			return err
+		}
+		events = append(events, e)
+		return nil
+	}, `SELECT id, at, definition, org, user_id, account, kind, reason, actor FROM bifrost_events
+		WHERE definition = $1 AND id < $2 ORDER BY id DESC LIMIT $3`, definition, before, max(limit, 0))
+	return events, err
+}
+
+// KeyCheck implements tokenstore.Store.
+func (s tokens) KeyCheck(ctx context.Context, keyID string, check []byte) (map[string][]byte, error) {
+	all, err := s.keyChecks(ctx)
+	if err != nil || keyID == "" || all[keyID] != nil {
+		return all, err
+	}
+	err = s.db.write(ctx, func(t *tx) error {
+		_, err := t.exec(`INSERT INTO bifrost_key_checks (key_id, sealed) VALUES ($1, $2) ON CONFLICT DO NOTHING`, keyID, check)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.keyChecks(ctx)
+}
+
+func (s tokens) keyChecks(ctx context.Context) (map[string][]byte, error) {
+	all := make(map[string][]byte)
+	err := s.db.each(ctx, func(scan scanner) error {
+		var id string
+		var sealed []byte
+		if err := scan(&id, &sealed); err != nil {
+			return err
+		}
+		all[id] = sealed
+		return nil
+	}, `SELECT key_id, sealed FROM bifrost_key_checks`)
+	return all, err
+}
