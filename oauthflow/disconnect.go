@@ -1,0 +1,92 @@
+package oauthflow
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/bifrost-go/bifrost/tokenstore"
+)
+
+// Revocation says what became of the tokens at the provider after a disconnect.
+type Revocation string
+
+// The outcomes of a revocation.
+const (
+	// Revoked: the provider agreed to forget the grant.
+	Revoked Revocation = "revoked"
+	// RevocationUnsupported: the provider has no revocation endpoint (RFC 7009).
+	RevocationUnsupported Revocation = "unsupported"
+	// RevocationFailed: it could not be reached or refused; the person can remove
+	// the access in their account there.
+	RevocationFailed Revocation = "failed"
+)
+
+// revokeLimit bounds how long a person waits for the provider to agree.
+const revokeLimit = 5 * time.Second
+
+// Disconnect removes a connection, and then asks the provider to revoke it. The
+// removal does not depend on the provider; the answer says what it did. actor is
+// who did it, for the history.
+//
+// A refresh under way does not bring the connection back; what it receives is
+// revoked. Errors are *[ConnectionError] or ctx's.
+func (m *Manager) Disconnect(ctx context.Context, t Target, actor string) (Revocation, error) {
+	var removed *tokenstore.Connection
+	h := m.Handle(t.Key)
+	_, err := h.update(ctx, func(c *tokenstore.Connection, _ time.Time) error {
+		removed = c.Clone()
+		return disconnect(c, actor)
+	})
+	switch {
+	case errors.Is(err, errMoved):
+		return "", h.NotConnected()
+	case ctx.Err() != nil && err != nil:
+		return "", ctx.Err()
+	case err != nil:
+		e := unreadable(t.Key, reasonStore, err)
+		e.Message = "the token store did not confirm the removal; try again: " + err.Error()
+		return "", e
+	}
+	log := m.logger(t)
+	log.InfoContext(ctx, "oauthflow: disconnected")
+	tok, err := openTokens(ctx, m.cfg.Sealer, removed)
+	if err != nil {
+		log.WarnContext(ctx, "oauthflow: the removed tokens could not be opened, so they were not revoked", "error", err)
+		return RevocationFailed, nil
+	}
+	// Tokens go only where they came from.
+	if reason, err := Changed(removed, t); err != nil || reason != "" {
+		log.WarnContext(ctx, "oauthflow: not revoked, because the definition has changed since", "reason", reason, "error", err)
+		return RevocationFailed, nil
+	}
+	return m.revoke(t, tok), nil
+}
+
+// revoke asks the provider to forget tokens, the refresh token first: at most
+// providers that ends the whole grant.
+func (m *Manager) revoke(t Target, tok *tokens) Revocation {
+	ctx, cancel := detached(revokeLimit)
+	defer cancel()
+	result := RevocationUnsupported
+	one := func(token tokenstore.Secret, hint string) {
+		if token.IsZero() {
+			return
+		}
+		err := m.requester.Revoke(ctx, t.Client, t.EntityID, token, hint)
+		switch {
+		case err == nil:
+			if result == RevocationUnsupported {
+				result = Revoked
+			}
+		case !errors.Is(err, ErrNoRevocation):
+			m.logger(t).WarnContext(ctx, "oauthflow: the provider did not revoke a token", "kind", hint, "error", err)
+			result = RevocationFailed
+		}
+	}
+	one(tok.refresh, "refresh_token")
+	for _, a := range tok.access {
+		one(a.secret, "access_token")
+	}
+	return result
+}

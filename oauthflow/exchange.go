@@ -1,0 +1,160 @@
+package oauthflow
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/bifrost-go/bifrost/tokenstore"
+)
+
+// finish exchanges the code and stores the grant. It goes on when ctx ends: the
+// code is spent by then, and the tokens would be orphans.
+func (p *pending) finish(ctx context.Context) (*Finished, error) {
+	type result struct {
+		f   *Finished
+		err error
+	}
+	done := make(chan result, 1)
+	if !p.m.start(func() {
+		f, err := p.exchange()
+		done <- result{f, err}
+	}) {
+		return nil, p.fail(CallbackFailed, reasonClosed, "the server is shutting down; start again", ErrClosed)
+	}
+	select {
+	case r := <-done:
+		return r.f, r.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// exchange sends the code once: a code that is sent twice revokes what the first
+// one brought (RFC 6749 §4.1.2).
+func (p *pending) exchange() (*Finished, error) {
+	m, t := p.m, p.target
+	params := url.Values{
+		"grant_type": {"authorization_code"}, "code": {p.query.code}, "redirect_uri": {p.flow.RedirectURI},
+	}
+	if p.verifier != "" {
+		params.Set("code_verifier", p.verifier)
+	}
+	ctx, cancel := detached(m.cfg.Timing.Request)
+	defer cancel()
+	sent := startStopwatch()
+	reply, err := m.requester.Do(ctx, TokenRequest{
+		Client: t.Client, EntityID: p.flow.EntityID, Params: params,
+		Gate: func() error {
+			sent = startStopwatch()
+			return nil
+		},
+	})
+	log := m.logger(t)
+	if err != nil {
+		te := asTokenError(err, true)
+		why := explain(te)
+		log.Warn("oauthflow: the code could not be exchanged", "class", te.Class, "code", why.code)
+		return nil, p.fail(CallbackFailed, why.code, why.message, te)
+	}
+	g, err := p.grant(reply)
+	if err == nil {
+		err = p.store(g, (*tokens)(nil).merge(reply), sent)
+	}
+	if err != nil {
+		log.Error("oauthflow: the tokens of a new connection could not be stored", "error", err)
+		return nil, p.fail(CallbackFailed, reasonStore, "the connection could not be stored; connect again", err)
+	}
+	log.Info("oauthflow: connected", "user", p.flow.Principal)
+	return &Finished{
+		Key: p.flow.Key, Name: t.Name, ReturnTo: p.flow.ReturnTo, ExpiredCookie: p.cookie,
+		AccountID: g.accountID, AccountName: g.accountName,
+	}, nil
+}
+
+// grant describes the new grant; what depends on the stored generation is missing.
+func (p *pending) grant(reply *Reply) (grant, error) {
+	host, err := p.target.Client.TokenHost(p.flow.EntityID)
+	if err != nil {
+		return grant{}, err
+	}
+	g := grant{
+		id: uuid.NewString(), received: receive(reply, (*tokens)(nil).merge(reply), 0),
+		entityID: p.flow.EntityID, clientID: p.target.Client.ClientID, tokenHost: host,
+		by: p.flow.Principal, requested: p.flow.Scopes,
+	}
+	g.accountID, g.accountName = account(reply.Extra)
+	return g, nil
+}
+
+// store seals for the generation that comes next and writes, again if a refresh
+// of the old grant was quicker.
+func (p *pending) store(g grant, tok *tokens, sent stopwatch) error {
+	h := p.m.Handle(p.flow.Key)
+	ctx, cancel := detached(p.m.cfg.Timing.Record)
+	defer cancel()
+	return repeat(ctx, func(ctx context.Context) error {
+		// Not Handle.read: a restored backup is no reason not to connect again.
+		c, err := p.m.cfg.Store.Load(ctx, h.key)
+		if err != nil {
+			return err
+		}
+		for c.GrantID != g.id { // else an earlier write came through after all
+			g.generation = c.Generation + 1
+			if g.sealed, err = tok.seal(ctx, p.m.cfg.Sealer, h.key, g.generation); err != nil {
+				return err
+			}
+			v, err := h.update(ctx, func(c *tokenstore.Connection, now time.Time) error {
+				return connect(c, now, g, sent.elapsed())
+			})
+			if !errors.Is(err, errMoved) {
+				return err
+			}
+			c = v.conn
+		}
+		return nil
+	})
+}
+
+// account reads who connected from the id_token (OpenID Connect Core §2), for
+// display. Its signature is not checked: it came from the token endpoint over
+// TLS, which §3.1.3.7 accepts in the signature's place, and nothing is decided by
+// it.
+func account(extra map[string]json.RawMessage) (id, name string) {
+	var token string
+	if json.Unmarshal(extra["id_token"], &token) != nil {
+		return "", ""
+	}
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return "", ""
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(parts[1], "="))
+	if err != nil {
+		return "", ""
+	}
+	var claims map[string]json.RawMessage
+	if json.Unmarshal(payload, &claims) != nil {
+		return "", ""
+	}
+	first := func(names ...string) string {
+		for _, n := range names {
+			var s string
+			if json.Unmarshal(claims[n], &s) == nil && s != "" {
+				return scrubber{}.display(s, maxAccount)
+			}
+		}
+		return ""
+	}
+	// Entra's sub differs from client to client, its oid does not.
+	return first("oid", "sub"), first("preferred_username", "email", "name")
+}
+
+// maxAccount caps what is shown of an account, in characters.
+const maxAccount = 200

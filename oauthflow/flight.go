@@ -1,0 +1,279 @@
+package oauthflow
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/bifrost-go/bifrost/tokenstore"
+)
+
+// flight is one refresh of one connection in this process. It belongs to nobody:
+// callers wait for it each by his own context, and it is given up only if nobody
+// waits any more and nothing was sent.
+type flight struct {
+	h      *Handle
+	t      Target
+	want   want
+	rules  rules
+	ctx    context.Context // until something is sent
+	cancel context.CancelFunc
+
+	// Under h.mu.
+	waiters int
+	beside  bool // goes on without waiters
+	sent    bool
+
+	done chan struct{}
+	snap *Snapshot // once done is closed
+	err  error
+}
+
+// join returns the flight under way, or starts one.
+func (h *Handle) join(t Target, w want, beside bool) *flight {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f := h.flight
+	if f == nil {
+		f = &flight{h: h, t: t, want: w, rules: rulesOf(h.m.cfg.Timing, &t.Client.Provider), done: make(chan struct{})}
+		f.ctx, f.cancel = context.WithTimeout(h.m.ctx, 2*h.m.cfg.Timing.Attempt)
+		if !h.m.start(f.run) {
+			f.cancel()
+			f.err = unreadable(t.Key, reasonClosed, ErrClosed)
+			close(f.done)
+			return f
+		}
+		h.flight = f
+	}
+	if beside {
+		f.beside = true
+	} else {
+		f.waiters++
+	}
+	return f
+}
+
+// wait waits for the flight's end, or ctx's. Each join without beside is followed
+// by one wait.
+func (f *flight) wait(ctx context.Context) (*Snapshot, error) {
+	select {
+	case <-f.done:
+		return f.snap, f.err
+	case <-ctx.Done():
+	}
+	f.h.mu.Lock()
+	defer f.h.mu.Unlock()
+	if f.waiters--; f.waiters == 0 && !f.beside && !f.sent {
+		f.cancel()
+		f.leave()
+	}
+	return nil, ctx.Err()
+}
+
+// leave lets the next caller start another flight. h.mu is held.
+func (f *flight) leave() {
+	if f.h.flight == f {
+		f.h.flight = nil
+	}
+}
+
+func (f *flight) run() {
+	s, err := f.renew()
+	f.h.mu.Lock()
+	f.leave()
+	f.h.mu.Unlock()
+	f.snap, f.err = s, err
+	f.cancel()
+	close(f.done)
+}
+
+// Waiting for another process is polling: at first often, because most refreshes
+// are quick.
+const (
+	firstPoll = 10 * time.Millisecond
+	lastPoll  = 250 * time.Millisecond
+)
+
+// renew walks the protocol until there is a token or a reason why not.
+func (f *flight) renew() (*Snapshot, error) {
+	h := f.h
+	for poll := firstPoll; ; poll = min(2*poll, lastPoll) {
+		v, err := h.read(f.ctx)
+		if err != nil {
+			return nil, f.stopped(err)
+		}
+		if err := h.m.fits(f.ctx, h, v, f.t); err != nil {
+			return nil, err
+		}
+		if u := h.unsaved.Load(); u != nil && u.p.on(v.conn) {
+			return u.token(f.want)
+		}
+		d := f.rules.decide(v.conn, v.conn.ReadAt, f.want)
+		err = errMoved
+		switch d.step {
+		case disconnected, reauth, cool:
+			return nil, v.problem(d, nil)
+		case wait:
+			poll = min(poll, d.until.Sub(v.conn.ReadAt)+time.Millisecond)
+		case clearStale, restamp, lose, expire:
+			_, err = h.update(f.ctx, func(c *tokenstore.Connection, now time.Time) error {
+				return f.rules.tidy(c, now, f.want)
+			})
+		default:
+			if v.err != nil {
+				return nil, unreadable(h.key, reasonSealed, v.err)
+			}
+			if d.step == serve {
+				return v.snap, nil
+			}
+			var s *Snapshot
+			if s, err = f.present(v); err == nil {
+				return s, nil
+			}
+		}
+		if err != nil && !errors.Is(err, errMoved) {
+			return nil, f.stopped(err)
+		}
+		if err := sleep(f.ctx, poll); err != nil {
+			return nil, f.stopped(err)
+		}
+	}
+}
+
+// stopped explains why a flight ended before anything was sent.
+func (f *flight) stopped(err error) error {
+	var ce *ConnectionError
+	switch {
+	case errors.As(err, &ce):
+		return ce
+	case f.h.m.ctx.Err() != nil:
+		return unreadable(f.t.Key, reasonClosed, ErrClosed)
+	case f.ctx.Err() != nil:
+		e := unreadable(f.t.Key, reasonBusy, err)
+		e.RetryAfter = f.rules.Attempt
+		return e
+	}
+	return f.h.m.unread(f.ctx, f.t, err)
+}
+
+// present opens an attempt, sends one token request, and records what came of it.
+// With errMoved nothing was sent, or what came was overtaken.
+func (f *flight) present(v *view) (*Snapshot, error) {
+	p := presentation{
+		id: uuid.NewString(), grant: v.conn.GrantID, generation: v.conn.Generation, tokenHash: v.tok.hash(),
+	}
+	f.ready()
+	watch := startStopwatch()
+	opened, err := f.open(p)
+	if err != nil {
+		return nil, err
+	}
+	p.number = opened.conn.Attempt.Presentations
+
+	// From here on every path records an outcome.
+	ctx, cancel := detached(f.rules.Request - watch.elapsed())
+	defer cancel()
+	defer context.AfterFunc(f.ctx, func() {
+		if !f.isSent() {
+			cancel()
+		}
+	})()
+	sent := startStopwatch()
+	reply, err := f.h.m.requester.Do(ctx, TokenRequest{
+		Client: f.t.Client, EntityID: v.conn.EntityID, Refresh: true,
+		Params: url.Values{"grant_type": {"refresh_token"}, "refresh_token": {v.tok.refresh.Reveal()}},
+		Gate: func() error {
+			sent = startStopwatch()
+			return f.maySend(watch)
+		},
+	})
+	if reply != nil {
+		return f.keep(v, p, reply, err, sent)
+	}
+	return nil, f.failed(p, err)
+}
+
+// open makes the attempt durable. If the store's answer is lost, nothing is sent
+// before a second look has found the attempt there.
+func (f *flight) open(p presentation) (*view, error) {
+	ctx, cancel := context.WithTimeout(f.ctx, f.rules.SendWindow)
+	defer cancel()
+	v, err := f.h.update(ctx, func(c *tokenstore.Connection, now time.Time) error {
+		return f.rules.present(c, now, f.want, p)
+	})
+	if err == nil || errors.Is(err, errMoved) {
+		return v, err
+	}
+	v, again := f.h.read(ctx)
+	if again == nil && v.conn.Attempt != nil && v.conn.Attempt.ID == p.id {
+		return v, nil
+	}
+	f.h.persist(f.t, func(c *tokenstore.Connection, now time.Time) error { return notSent(c, now, p) })
+	return nil, err
+}
+
+// ready begins another round, unless everybody has left during the one before.
+func (f *flight) ready() {
+	f.h.mu.Lock()
+	defer f.h.mu.Unlock()
+	f.sent = false
+	if f.waiters == 0 && !f.beside {
+		f.cancel()
+		f.leave()
+	}
+}
+
+// maySend is the last look before the first byte.
+func (f *flight) maySend(watch stopwatch) error {
+	f.h.mu.Lock()
+	defer f.h.mu.Unlock()
+	switch {
+	case f.ctx.Err() != nil:
+		return f.ctx.Err()
+	case watch.elapsed() >= f.rules.SendWindow:
+		return errTooLate
+	}
+	f.sent = true
+	return nil
+}
+
+func (f *flight) isSent() bool {
+	f.h.mu.Lock()
+	defer f.h.mu.Unlock()
+	return f.sent
+}
+
+// failed records a request that brought no tokens.
+func (f *flight) failed(p presentation, err error) error {
+	te := asTokenError(err, f.isSent())
+	given := !te.Sent && f.ctx.Err() != nil
+	problem := explain(te)
+	v, recorded := f.h.record(f.t, f.rules.Record, func(c *tokenstore.Connection, now time.Time) error {
+		switch {
+		case given:
+			return notSent(c, now, p)
+		case te.Class == ClassUnknown:
+			return f.rules.unknown(c, now, p, problem)
+		case te.Class == ClassDead:
+			return dead(c, now, p, problem, f.want.rejected)
+		default:
+			return refused(c, now, p, problem)
+		}
+	})
+	if given {
+		return f.ctx.Err()
+	}
+	log := f.h.m.logger(f.t).With("class", te.Class, "code", problem.code)
+	switch {
+	case errors.Is(recorded, errMoved):
+		log.InfoContext(f.ctx, "oauthflow: a refresh failed and was overtaken")
+		return errMoved
+	case recorded != nil:
+		return unreadable(f.t.Key, reasonStore, recorded)
+	}
+	log.WarnContext(f.ctx, "oauthflow: a refresh failed", "status", v.conn.Status, "reason", v.conn.Reason)
+	return v.problem(decision{}, te)
+}

@@ -1,0 +1,111 @@
+package oauthflow
+
+import (
+	"time"
+
+	"github.com/bifrost-go/bifrost/tokenstore"
+)
+
+// The life of a grant: pure functions, like those in protocol.go.
+
+// grant is a new authorization.
+type grant struct {
+	id string
+	received
+	entityID    string
+	clientID    string
+	tokenHost   string
+	accountID   string
+	accountName string
+	by          string // the host's user
+	requested   []string
+}
+
+// connect replaces whatever there was: the newer grant wins, and with the attempt
+// goes every claim of a refresh under way. The caller sealed for the generation
+// after the one he saw; if that has risen meanwhile, he seals again.
+func connect(c *tokenstore.Connection, now time.Time, g grant, ago time.Duration) error {
+	if c.Generation != g.generation-1 {
+		return errMoved
+	}
+	reason := ""
+	if c.Connected() {
+		reason = "reconnected"
+	}
+	*c = tokenstore.Connection{
+		Key: c.Key, Version: c.Version, ReadAt: c.ReadAt, UpdatedAt: c.UpdatedAt,
+		GrantID: g.id, EntityID: g.entityID, ClientID: g.clientID, TokenHost: g.tokenHost,
+		AccountID: g.accountID, AccountName: g.accountName,
+		ConnectedBy: g.by, ConnectedAt: now, ScopesRequested: g.requested,
+	}
+	g.put(c, now, ago)
+	c.Log(eventConnected, reason, g.by)
+	return nil
+}
+
+// disconnect leaves a tombstone: were the row deleted and the generation begun
+// anew, a late reply of the old grant could pass for the new one's.
+func disconnect(c *tokenstore.Connection, actor string) error {
+	if !c.Connected() {
+		return errMoved
+	}
+	*c = tokenstore.Connection{
+		Key: c.Key, Version: c.Version, ReadAt: c.ReadAt, UpdatedAt: c.UpdatedAt,
+		Generation: c.Generation + 1, Status: tokenstore.NotConnected,
+	}
+	c.Log(eventDisconnected, "", actor)
+	return nil
+}
+
+// Changed reports why a connection's grant no longer fits the definition it hangs
+// on: "entity_changed", "client_changed" or "definition_changed"; empty if it
+// fits. Nothing is sent for a grant that does not: tokens go only where they came
+// from. An error says why the definition's URLs cannot be built.
+func Changed(c *tokenstore.Connection, t Target) (string, error) {
+	if !c.Connected() {
+		return "", nil
+	}
+	host, err := t.Client.TokenHost(t.EntityID)
+	switch {
+	case err != nil:
+		return "", err
+	case c.EntityID != t.EntityID:
+		return reasonEntityChanged, nil
+	case c.ClientID != t.Client.ClientID:
+		return reasonClientChanged, nil
+	case c.TokenHost != host:
+		return reasonDefinitionChanged, nil
+	}
+	return "", nil
+}
+
+func changedReason(reason string) bool {
+	return reason == reasonEntityChanged || reason == reasonClientChanged || reason == reasonDefinitionChanged
+}
+
+// markChanged records that a grant does not fit its definition. A verdict of the
+// provider's stands.
+func markChanged(c *tokenstore.Connection, reason string) error {
+	if !c.Connected() || c.Reason == reason || c.Status == tokenstore.ReauthRequired && !changedReason(c.Reason) {
+		return errMoved
+	}
+	giveUp(c, reason)
+	return nil
+}
+
+// markPause keeps two processes with different definitions, as during a deploy,
+// from writing against each other on every call.
+const markPause = time.Minute
+
+// unmarkChanged records that a grant fits its definition again.
+func unmarkChanged(c *tokenstore.Connection, now time.Time) error {
+	if c.Status != tokenstore.ReauthRequired || !changedReason(c.Reason) || now.Sub(c.UpdatedAt) < markPause {
+		return errMoved
+	}
+	heal(c)
+	if c.HasRefreshToken {
+		c.DueAt = renewAt(c)
+	}
+	c.Log(eventHealed, "", "")
+	return nil
+}

@@ -1,0 +1,146 @@
+package oauthflow
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/bifrost-go/bifrost/tokenstore"
+)
+
+// Handle is this process's knowledge of one connection. Get it from
+// [Manager.Handle] once and keep it.
+type Handle struct {
+	m   *Manager
+	key tokenstore.Key
+
+	last  atomic.Pointer[view]
+	epoch atomic.Uint64 // rises when the change feed names the key
+
+	// unsaved are tokens that the store has not taken yet; nil usually.
+	unsaved atomic.Pointer[unsaved]
+
+	mu     sync.Mutex
+	flight *flight // the refresh under way, or nil
+}
+
+// view is one reading of the record. It is never changed, but for fits.
+type view struct {
+	conn  *tokenstore.Connection
+	tok   *tokens   // nil without tokens, or if they do not open
+	snap  *Snapshot // nil without an access token
+	err   error     // why the sealed tokens do not open
+	at    time.Time // this machine's clock before the reading
+	epoch uint64    // of the handle before the reading
+
+	// fits is set once the grant was found to fit its definition.
+	fits atomic.Bool
+}
+
+// now is the store's clock now, as far as it can be told from here.
+func (v *view) now() time.Time { return v.conn.ReadAt.Add(since(v.at, time.Now())) }
+
+// Key returns the connection's key.
+func (h *Handle) Key() tokenstore.Key { return h.key }
+
+// Current returns the connection's token if it is known to be current and fresh,
+// without lock, database or allocation. A connection known not to exist is
+// (nil, true). Otherwise ok is false: call [Manager.Token].
+func (h *Handle) Current() (s *Snapshot, ok bool) {
+	v := h.last.Load()
+	if v == nil || v.epoch != h.epoch.Load() {
+		return nil, false
+	}
+	now := time.Now()
+	if !h.m.following(now) {
+		return nil, false
+	}
+	if !v.conn.Connected() {
+		return nil, true
+	}
+	if v.snap == nil || !v.fits.Load() || !v.snap.Fresh(now) {
+		return nil, false
+	}
+	return v.snap, true
+}
+
+// NotConnected returns the error for a connection that does not exist: a
+// *[ConnectionError].
+func (h *Handle) NotConnected() error {
+	return &ConnectionError{Kind: ErrNotConnected, Key: h.key, Status: tokenstore.NotConnected}
+}
+
+// known returns the last reading if it is current, else reads.
+func (h *Handle) known(ctx context.Context) (*view, error) {
+	v := h.last.Load()
+	if v != nil && v.epoch == h.epoch.Load() && h.m.following(time.Now()) {
+		return v, nil
+	}
+	return h.read(ctx)
+}
+
+// errWentBack: the store returned a record that was replaced long ago. Its
+// refresh token may be spent; nothing is sent for it.
+var errWentBack = errors.New("oauthflow: the store returned an older record than this process has seen; " +
+	"if a backup was restored, restart the process and connect again")
+
+// read reads the record.
+func (h *Handle) read(ctx context.Context) (*view, error) {
+	seen, epoch, at := h.last.Load(), h.epoch.Load(), time.Now()
+	c, err := h.m.cfg.Store.Load(ctx, h.key)
+	if err != nil {
+		return nil, err
+	}
+	if seen != nil && c.Generation < seen.conn.Generation && !grantedAt(c).After(grantedAt(seen.conn)) {
+		return nil, errWentBack
+	}
+	return h.publish(ctx, c, at, epoch), nil
+}
+
+// update changes the record. The returned view is of the record afterwards; with
+// errMoved, of the record that change refused.
+func (h *Handle) update(ctx context.Context, change func(c *tokenstore.Connection, now time.Time) error) (*view, error) {
+	epoch, at := h.epoch.Load(), time.Now()
+	c, err := h.m.cfg.Store.Update(ctx, h.key, change)
+	if c == nil || err != nil && !errors.Is(err, errMoved) {
+		return nil, err
+	}
+	return h.publish(ctx, c, at, epoch), err
+}
+
+// publish makes a reading the last one, unless a newer one is known.
+func (h *Handle) publish(ctx context.Context, c *tokenstore.Connection, at time.Time, epoch uint64) *view {
+	last := h.last.Load()
+	v := &view{conn: c, at: at, epoch: epoch}
+	if c.HasAccessToken || c.HasRefreshToken {
+		if last != nil && last.tok != nil && sameTokens(last.conn, c) {
+			v.tok = last.tok
+		} else {
+			v.tok, v.err = openTokens(ctx, h.m.cfg.Sealer, c)
+		}
+	}
+	if v.err != nil {
+		v.epoch-- // never current: the key service may only have been away
+	}
+	if v.tok != nil && c.HasAccessToken {
+		v.snap = newSnapshot(c, v.tok, at)
+	}
+	for last == nil || c.Version >= last.conn.Version || grantedAt(c).After(grantedAt(last.conn)) {
+		if h.last.CompareAndSwap(last, v) {
+			break
+		}
+		last = h.last.Load()
+	}
+	return v
+}
+
+// grantedAt is when the grant was made, or removed: what tells a new connect
+// after a restored backup from the old rows of that backup.
+func grantedAt(c *tokenstore.Connection) time.Time {
+	if c.Connected() {
+		return c.ConnectedAt
+	}
+	return c.UpdatedAt
+}

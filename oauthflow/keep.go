@@ -1,0 +1,211 @@
+package oauthflow
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/bifrost-go/bifrost/tokenstore"
+)
+
+// What follows a reply. The provider has spent the old refresh token by now, so
+// the new one must not be lost: not to a store that is away, nor to a caller or a
+// process that wants to go.
+
+// change is one step on the record, as Store.Update takes it.
+type change = func(c *tokenstore.Connection, now time.Time) error
+
+// Between repetitions of a write that the store did not take.
+const (
+	firstPause = 50 * time.Millisecond
+	lastPause  = 30 * time.Second
+)
+
+// repeat calls try until it succeeds, is refused by the record, or ctx ends.
+func repeat(ctx context.Context, try func(context.Context) error) error {
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		err := try(ctx)
+		if err == nil || errors.Is(err, errMoved) {
+			return err
+		}
+		if sleep(ctx, pause) != nil {
+			return err
+		}
+	}
+}
+
+// record writes an outcome, and goes on trying beside if the store does not take
+// it within limit. Every step is a condition on the record, so a repetition is
+// harmless and a late one too.
+func (h *Handle) record(t Target, limit time.Duration, do change) (*view, error) {
+	ctx, cancel := detached(limit)
+	defer cancel()
+	var v *view
+	err := repeat(ctx, func(ctx context.Context) (err error) {
+		v, err = h.update(ctx, do)
+		return err
+	})
+	if err != nil && !errors.Is(err, errMoved) {
+		h.m.logger(t).ErrorContext(ctx, "oauthflow: the outcome of a refresh could not be stored; trying on", "error", err)
+		h.persist(t, do)
+	}
+	return v, err
+}
+
+// persist repeats a step for the life of the process.
+func (h *Handle) persist(t Target, do change) {
+	h.m.insist(t, func(ctx context.Context) error {
+		_, err := h.update(ctx, do)
+		return err
+	})
+}
+
+// insist repeats try until it succeeds or the record refuses it. When the manager
+// closes, it tries for Timing.Record more.
+func (m *Manager) insist(t Target, try func(context.Context) error) {
+	work := func() {
+		err := repeat(m.ctx, try)
+		if err != nil && !errors.Is(err, errMoved) {
+			ctx, cancel := detached(m.cfg.Timing.Record)
+			defer cancel()
+			err = repeat(ctx, try)
+		}
+		if err != nil && !errors.Is(err, errMoved) {
+			m.logger(t).Error("oauthflow: closed before the outcome of a refresh could be stored", "error", err)
+		}
+	}
+	m.within(work)
+}
+
+// unsaved are received tokens that the store has not taken. They serve from
+// memory; while they exist, this process never sends their predecessor again.
+type unsaved struct {
+	p    presentation
+	conn *tokenstore.Connection // as it will be
+	snap *Snapshot              // nil without an access token
+}
+
+// token returns the access token, if it will do.
+func (u *unsaved) token(w want) (*Snapshot, error) {
+	rejected := w.rejected && w.generation == u.conn.Generation
+	if u.snap != nil && u.snap.Usable(time.Now()) && !rejected {
+		return u.snap, nil
+	}
+	return nil, unreadable(u.conn.Key, reasonUnsaved, nil)
+}
+
+// arrival is a reply on its way into the store.
+type arrival struct {
+	f    *flight
+	p    presentation
+	tok  *tokens
+	got  received
+	sent stopwatch
+}
+
+// keep stores a reply and returns its access token. err is what was wrong with
+// the reply; what could be read of it is stored first.
+func (f *flight) keep(v *view, p presentation, reply *Reply, err error, sent stopwatch) (*Snapshot, error) {
+	a := &arrival{f: f, p: p, tok: v.tok.merge(reply), sent: sent}
+	a.got = receive(reply, a.tok, p.generation+1)
+	if err != nil {
+		problem := explain(asTokenError(err, true))
+		a.got.problem = &problem
+	}
+	ctx, cancel := detached(f.rules.Record)
+	defer cancel()
+	var stored *view
+	failed := repeat(ctx, func(ctx context.Context) (err error) {
+		stored, err = a.write(ctx)
+		return err
+	})
+	switch {
+	case failed == nil:
+		f.h.m.logger(f.t).InfoContext(ctx, "oauthflow: token renewed", "generation", stored.conn.Generation)
+		return f.landed(stored, err)
+	case errors.Is(failed, errMoved):
+		return nil, a.overtaken(stored)
+	}
+	f.h.m.logger(f.t).ErrorContext(ctx, "oauthflow: a renewed token could not be stored; it is served from memory, "+
+		"and is lost if the process ends before the store works again", "generation", a.got.generation, "error", failed)
+	u := a.remember(v)
+	f.h.m.insist(f.t, func(ctx context.Context) error {
+		stored, err := a.write(ctx)
+		if err == nil || errors.Is(err, errMoved) {
+			f.h.unsaved.CompareAndSwap(u, nil)
+		}
+		if errors.Is(err, errMoved) {
+			_ = a.overtaken(stored)
+		}
+		return err
+	})
+	return u.token(f.want)
+}
+
+// receive says what a reply holds.
+func receive(reply *Reply, t *tokens, generation int64) received {
+	return received{
+		generation: generation, access: t.access != nil, refresh: !t.refresh.IsZero(),
+		lifetime: reply.Lifetime, expiresAt: reply.ExpiresAt, scopes: reply.Scopes,
+	}
+}
+
+// write seals and commits. If an earlier presentation's successor was stored
+// first, it seals once more, for the generation after that.
+func (a *arrival) write(ctx context.Context) (*view, error) {
+	for {
+		if a.got.sealed == nil {
+			sealed, err := a.tok.seal(ctx, a.f.h.m.cfg.Sealer, a.f.h.key, a.got.generation)
+			if err != nil {
+				return nil, err
+			}
+			a.got.sealed = sealed
+		}
+		v, err := a.f.h.update(ctx, func(c *tokenstore.Connection, now time.Time) error {
+			return commit(c, now, a.p, a.got, a.sent.elapsed())
+		})
+		if !errors.Is(err, errMoved) || a.got.generation != a.p.generation+1 || !a.p.replaces(v.conn) {
+			return v, err
+		}
+		a.got.generation, a.got.sealed = a.p.generation+2, nil
+	}
+}
+
+// landed returns the token that was just stored.
+func (f *flight) landed(v *view, problem error) (*Snapshot, error) {
+	v.fits.Store(true)
+	switch {
+	case v.err != nil:
+		return nil, unreadable(f.t.Key, reasonSealed, v.err)
+	case v.snap == nil || v.conn.Reason == reasonExpiredOnArrival:
+		return nil, v.problem(decision{}, problem)
+	}
+	return v.snap, nil
+}
+
+// overtaken deals with tokens that came too late. After a disconnect they are an
+// orphan that works, and nobody else knows of it: revoke it. After a reconnect
+// they are not revoked: at some providers that ends the new grant as well.
+func (a *arrival) overtaken(v *view) error {
+	log := a.f.h.m.logger(a.f.t)
+	switch {
+	case !v.conn.Connected():
+		log.Info("oauthflow: a token was renewed while its connection was removed; revoking it")
+		a.f.h.m.within(func() { a.f.h.m.revoke(a.f.t, a.tok) })
+	case v.conn.GrantID != a.p.grant:
+		log.Info("oauthflow: a token was renewed while somebody connected again; the newer grant stays")
+	}
+	return errMoved
+}
+
+// remember serves a reply from memory.
+func (a *arrival) remember(v *view) *unsaved {
+	at, c := time.Now(), v.conn.Clone()
+	c.ReadAt = v.now()
+	u := &unsaved{p: a.p, conn: c}
+	if commit(c, c.ReadAt, a.p, a.got, a.sent.elapsed()) == nil && a.got.access {
+		u.snap = newSnapshot(c, a.tok, at)
+	}
+	a.f.h.unsaved.Store(u)
+	return u
+}

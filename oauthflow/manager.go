@@ -1,0 +1,185 @@
+package oauthflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/bifrost-go/bifrost/internal/promap"
+	"github.com/bifrost-go/bifrost/tokenstore"
+)
+
+// Config is what a [Manager] needs. Store and Sealer are required, Targets for
+// [Manager.Callback].
+type Config struct {
+	Store   tokenstore.Store
+	Sealer  *tokenstore.Sealer
+	Targets Targets
+
+	// Transport makes token requests; default [NewTransport].
+	Transport http.RoundTripper
+	// Logger defaults to slog.Default().
+	Logger *slog.Logger
+
+	// Staleness is how old this process's knowledge of a connection may be before
+	// the record is read again, while [Manager.Run] follows changes. Default 1 s.
+	Staleness time.Duration
+	// Timing defaults to values that fit every provider.
+	Timing Timing
+
+	// FlowLife is how long a person has from Start to Callback. Default 10 min.
+	FlowLife time.Duration
+	// MaxOpenFlows is how many flows one principal may have open; the oldest is
+	// dropped. Default 8.
+	MaxOpenFlows int
+	// Secure says that browsers come over https: the flow cookie gets the __Host-
+	// prefix and the Secure attribute.
+	Secure bool
+}
+
+// Manager keeps connections alive: it runs connect and callback, hands out
+// tokens, and renews them, once per connection however many goroutines and
+// processes ask. It is safe for concurrent use. Make one with [New].
+type Manager struct {
+	cfg       Config
+	log       *slog.Logger
+	requester *Requester
+	handles   promap.Map[tokenstore.Key, Handle]
+
+	// followed is this machine's clock before the last successful look at the
+	// change feed; nil while nobody looks.
+	followed atomic.Pointer[time.Time]
+	running  atomic.Bool
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	mu     sync.Mutex
+	closed bool
+	work   sync.WaitGroup
+}
+
+// New makes a manager. It starts nothing.
+func New(cfg Config) (*Manager, error) {
+	if cfg.Store == nil || cfg.Sealer == nil {
+		return nil, errors.New("oauthflow: Config needs Store and Sealer")
+	}
+	if err := cfg.Timing.Validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Staleness < 0 || cfg.FlowLife < 0 || cfg.MaxOpenFlows < 0 {
+		return nil, errors.New("oauthflow: Config.Staleness, FlowLife and MaxOpenFlows must not be negative")
+	}
+	cfg.Timing = cfg.Timing.withDefaults()
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	if cfg.Transport == nil {
+		cfg.Transport = NewTransport()
+	}
+	if cfg.Staleness == 0 {
+		cfg.Staleness = time.Second
+	}
+	if cfg.FlowLife == 0 {
+		cfg.FlowLife = 10 * time.Minute
+	}
+	if cfg.MaxOpenFlows == 0 {
+		cfg.MaxOpenFlows = 8
+	}
+	m := &Manager{
+		cfg: cfg, log: cfg.Logger,
+		requester: &Requester{Transport: cfg.Transport, Timeout: cfg.Timing.Request},
+	}
+	m.ctx, m.cancel = context.WithCancel(context.Background())
+	return m, nil
+}
+
+// Handle returns the handle of a connection: the same one each time. It lives as
+// long as the manager, and exists whether or not anything is connected.
+func (m *Manager) Handle(key tokenstore.Key) *Handle {
+	if h := m.handles.Load(key); h != nil {
+		return h
+	}
+	return m.handles.LoadOrStore(key, &Handle{m: m, key: key})
+}
+
+// Load returns the stored record, for showing it. Its error is the store's.
+func (m *Manager) Load(ctx context.Context, key tokenstore.Key) (*tokenstore.Connection, error) {
+	return m.cfg.Store.Load(ctx, key)
+}
+
+// Close refuses new token requests, gives up those that have not been sent, and
+// waits until what was sent is answered and stored: a deploy is the commonest way
+// to lose a rotated token. It waits no longer than Timing.Request +
+// Timing.Record, and is idempotent.
+func (m *Manager) Close() error {
+	m.mu.Lock()
+	m.closed = true
+	m.mu.Unlock()
+	m.cancel()
+
+	done := make(chan struct{})
+	go func() {
+		m.work.Wait()
+		close(done)
+	}()
+	// One more second for what follows the last answer from the store.
+	limit := m.cfg.Timing.Request + m.cfg.Timing.Record + time.Second
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return nil
+	case <-timer.C:
+		return fmt.Errorf("oauthflow: a refresh was not finished %v after Close; its outcome may be lost", limit)
+	}
+}
+
+// start runs work that Close waits for; it reports whether the manager is open.
+func (m *Manager) start(work func()) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return false
+	}
+	m.work.Go(work)
+	return true
+}
+
+// within runs work that other work leaves behind. Close waits for it as well,
+// even if it was called meanwhile.
+func (m *Manager) within(work func()) {
+	if !m.start(work) {
+		m.work.Go(work)
+	}
+}
+
+// detached returns a context that ends with neither a caller nor Close.
+func detached(limit time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), limit)
+}
+
+// jitter returns a number in [0, 1) that spreads repetitions out.
+func jitter() float64 { return rand.Float64() } //nolint:gosec // no secret depends on it
+
+// logger returns a logger that says which connection a line is about.
+func (m *Manager) logger(t Target) *slog.Logger {
+	return m.log.With("integration", t.Name, "definition", t.Key.Definition, "org", t.Key.Org)
+}
+
+// sleep waits for d, or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}

@@ -1,0 +1,125 @@
+package oauthflow
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/bifrost-go/bifrost/tokenstore"
+)
+
+// problem is the error for a connection without a usable token.
+func (v *view) problem(d decision, cause error) *ConnectionError {
+	c := v.conn
+	e := &ConnectionError{Kind: ErrUnavailable, Key: c.Key, Status: c.Status, Reason: c.Reason, Err: cause}
+	if f := c.LastError; f != nil {
+		e.Code, e.Message = f.Code, f.Message
+	}
+	switch {
+	case !c.Connected():
+		e.Kind = ErrNotConnected
+	case d.step == reauth || d.step == expire || c.Status == tokenstore.ReauthRequired:
+		e.Kind, e.Status = ErrReauthRequired, tokenstore.ReauthRequired
+	default:
+		if until := cmpLater(d.until, c.RetryAt); !until.IsZero() {
+			e.RetryAfter = max(0, until.Sub(v.now()))
+		}
+	}
+	if e.Message == "" && c.Reason == reasonNoRefreshToken {
+		e.Message = "the access token has expired, and the provider gave no refresh token; " +
+			"many want a scope such as offline_access for one"
+	}
+	return e
+}
+
+func cmpLater(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// unreadable is the error for a record that cannot be read or opened.
+func unreadable(key tokenstore.Key, reason string, cause error) *ConnectionError {
+	e := &ConnectionError{Kind: ErrUnavailable, Key: key, Reason: reason, Err: cause}
+	switch reason {
+	case reasonStore:
+		e.Message = "the token store cannot be read, and no token in memory is good; nothing was sent to the provider: " + cause.Error()
+	case reasonSealed:
+		e.Message = "the stored tokens cannot be opened; check the sealing keys: " + cause.Error()
+	case reasonUnsaved:
+		e.Message = "the renewed token could not be stored yet; check the token store"
+	case reasonURLs:
+		e.Message = cause.Error()
+	case reasonClosed:
+		e.Message = "the manager was closed"
+	case reasonBusy:
+		e.Message = "another process's refresh has not ended yet"
+	}
+	return e
+}
+
+// Reasons that stand in errors only, never in records.
+const (
+	reasonStore   = "store_unavailable"
+	reasonSealed  = "tokens_unreadable"
+	reasonUnsaved = "store_not_writable"
+	reasonURLs    = "bad_definition"
+	reasonClosed  = "closed"
+	reasonBusy    = "refresh_under_way"
+)
+
+// errTooLate: the attempt took longer to reach the provider than it may.
+var errTooLate = errors.New("oauthflow: the connection to the provider took too long; nothing was sent")
+
+// explain turns a failed token request into what is recorded.
+func explain(e *TokenError) failure {
+	f := failure{class: e.Class, code: e.Code, retryAfter: e.RetryAfter, jitter: jitter()}
+	if f.code == "" {
+		switch {
+		case e.Status != 0:
+			f.code = fmt.Sprintf("http_%d", e.Status)
+		case e.Sent:
+			f.code = "no_answer"
+		default:
+			f.code = "unreachable"
+		}
+	}
+	switch e.Class {
+	case ClassDead:
+		f.message = "The provider no longer accepts the grant."
+	case ClassOperator:
+		f.message = "The provider refuses this client; check client id, client secret and client authentication."
+	case ClassConfiguration:
+		f.message = "The provider refuses what is asked for; check the scopes."
+	case ClassTransient:
+		f.message = "The provider could not be reached or asked for a pause."
+	case ClassUnclassified:
+		f.message = "The provider refused without saying why."
+	case ClassUnknown:
+		f.message = "The provider's answer to the last refresh is not known."
+	}
+	if text := e.Detail; text != "" {
+		f.message += " " + text
+	}
+	if e.Description != "" {
+		f.message += fmt.Sprintf(" It said: %q", e.Description)
+	}
+	return f
+}
+
+// asTokenError returns err as a TokenError. sent says whether the request may
+// have left.
+func asTokenError(err error, sent bool) *TokenError {
+	var te *TokenError
+	if !errors.As(err, &te) {
+		te = &TokenError{Class: ClassTransient, Err: err}
+	}
+	if te.Class == ClassTransient && te.Status == 0 && sent {
+		// A request that may have left is never "not processed" for want of an answer.
+		c := *te
+		c.Class, c.Sent = ClassUnknown, true
+		return &c
+	}
+	return te
+}

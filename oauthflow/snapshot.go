@@ -1,0 +1,83 @@
+package oauthflow
+
+import (
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/bifrost-go/bifrost/tokenstore"
+)
+
+// Snapshot is a connection with a usable access token, as it was at one moment.
+// It is immutable and may be shared. Nothing prints its token.
+type Snapshot struct {
+	conn *tokenstore.Connection // never changed
+	tok  *tokens
+
+	// By this machine's clock; zero if the token's end is unknown.
+	expires time.Time
+	renew   time.Time
+}
+
+// newSnapshot translates the store's clock into this machine's: at is an instant
+// before the record was read, so no token lives longer here than there.
+func newSnapshot(c *tokenstore.Connection, t *tokens, at time.Time) *Snapshot {
+	s := &Snapshot{conn: c, tok: t}
+	if !c.ExpiresAt.IsZero() {
+		s.expires = at.Add(c.ExpiresAt.Sub(c.ReadAt))
+		s.renew = at.Add(renewAt(c).Sub(c.ReadAt))
+	}
+	return s
+}
+
+// Key returns the connection's key.
+func (s *Snapshot) Key() tokenstore.Key { return s.conn.Key }
+
+// AccessToken returns the access token.
+func (s *Snapshot) AccessToken() tokenstore.Secret { return s.tok.access[""].secret }
+
+// TokenType returns how the token is presented: "Bearer" unless the provider said
+// otherwise.
+func (s *Snapshot) TokenType() string { return s.tok.access[""].kind }
+
+// ExpiresAt returns when the access token stops working by this machine's clock;
+// zero if nobody knows.
+func (s *Snapshot) ExpiresAt() time.Time { return s.expires }
+
+// Fresh reports whether the token is good and need not be renewed at now.
+func (s *Snapshot) Fresh(now time.Time) bool { return s.renew.IsZero() || before(now, s.renew) }
+
+// Usable reports whether the token is good at now as far as anyone knows.
+func (s *Snapshot) Usable(now time.Time) bool { return s.expires.IsZero() || before(now, s.expires) }
+
+// Generation numbers the tokens under this key; see [Manager.Renew].
+func (s *Snapshot) Generation() int64 { return s.conn.Generation }
+
+// GrantID is new with every connect.
+func (s *Snapshot) GrantID() string { return s.conn.GrantID }
+
+// EntityID returns the external tenant the grant was made under.
+func (s *Snapshot) EntityID() string { return s.conn.EntityID }
+
+// AccountID and AccountName return the provider's names for the connected
+// account; empty where it told none.
+func (s *Snapshot) AccountID() string { return s.conn.AccountID }
+
+// AccountName returns the account's name for people to read.
+func (s *Snapshot) AccountName() string { return s.conn.AccountName }
+
+// Scopes returns the granted scopes; nil if the provider did not say.
+func (s *Snapshot) Scopes() []string { return slices.Clone(s.conn.ScopesGranted) }
+
+// Extra returns a further member of the token reply as JSON: instance_url,
+// id_token, team. Members of earlier replies of the same grant stay.
+func (s *Snapshot) Extra(name string) (json.RawMessage, bool) {
+	raw, ok := s.tok.extra[name]
+	return slices.Clone(raw), ok
+}
+
+// before compares both clocks: the monotonic one stands still while a virtual
+// machine is suspended, the wall clock can be set back.
+func before(now, t time.Time) bool {
+	return now.Before(t) && now.Round(0).Before(t.Round(0))
+}

@@ -1,0 +1,164 @@
+package oauthflow
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/bifrost-go/bifrost/tokenstore"
+)
+
+// AnyGeneration makes [Manager.Renew] renew whatever is stored.
+const AnyGeneration int64 = -1
+
+// Token returns a usable access token, renewing it first if it has ended. If it
+// is only about to end, it is renewed beside, and a failure of that is no error.
+//
+// Errors are *[ConnectionError] or ctx's: each caller waits no longer than his own
+// context, while the refresh, once it was sent, goes on without him. It works
+// without Run, but then reads the record each time.
+func (m *Manager) Token(ctx context.Context, t Target) (*Snapshot, error) {
+	return m.token(ctx, t, want{})
+}
+
+// Renew returns an access token of a later generation than rejected, which an API
+// has answered with 401. If the store has one already, nothing is sent, so a
+// hundred parallel 401s make one refresh. The old token is never returned.
+//
+// With [AnyGeneration] it renews now, for a person who asks: although the token is
+// good, and although earlier failures ask for a pause. Calls at the same time still
+// share one refresh.
+func (m *Manager) Renew(ctx context.Context, t Target, rejected int64) (*Snapshot, error) {
+	if rejected >= 0 {
+		return m.token(ctx, t, want{generation: rejected, rejected: true})
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	v, err := m.Handle(t.Key).read(ctx)
+	if err != nil {
+		return nil, m.unread(ctx, t, err)
+	}
+	return m.token(ctx, t, want{generation: v.conn.Generation, force: true})
+}
+
+func (m *Manager) token(ctx context.Context, t Target, w want) (*Snapshot, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	h := m.Handle(t.Key)
+	for {
+		v, err := h.known(ctx)
+		if err != nil {
+			return m.offline(ctx, h, t, w, err)
+		}
+		if err := m.fits(ctx, h, v, t); err != nil {
+			return nil, err
+		}
+		if u := h.unsaved.Load(); u != nil && u.p.on(v.conn) {
+			return u.token(w)
+		}
+		d := rulesOf(m.cfg.Timing, &t.Client.Provider).decide(v.conn, v.now(), w)
+		switch {
+		case d.step == disconnected || d.step == reauth || d.step == cool:
+			return nil, v.problem(d, nil)
+		case v.err != nil:
+			return nil, unreadable(t.Key, reasonSealed, v.err)
+		case d.step == serve:
+			return v.snap, nil
+		case d.usable && !w.force:
+			return h.renewBeside(ctx, t, w, v.snap)
+		}
+		f := h.join(t, w, false)
+		s, err := f.wait(ctx)
+		if f.want.covers(w) || err == nil && s.Generation() > w.generation || ctx.Err() != nil {
+			return s, err
+		}
+		// Somebody else's flight, which was after less than this: another round.
+	}
+}
+
+// covers reports whether a flight for w does what other wants.
+func (w want) covers(other want) bool {
+	return !other.rejected && !other.force || w == other
+}
+
+// renewBeside starts a refresh of a token that is still good, and returns that
+// token. Only in its very last moments does it wait a little for the new one:
+// a token that ends on its way to the API is of little use.
+func (h *Handle) renewBeside(ctx context.Context, t Target, w want, s *Snapshot) (*Snapshot, error) {
+	f := h.join(t, w, true)
+	now := time.Now()
+	left := s.expires.Sub(now)
+	if left > min(5*time.Second, s.expires.Sub(s.renew)/4) {
+		return s, nil
+	}
+	timer := time.NewTimer(left / 2)
+	defer timer.Stop()
+	select {
+	case <-f.done:
+		if f.err == nil {
+			return f.snap, nil
+		}
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return s, nil
+}
+
+// offline answers while the store does not: a token in memory serves until it
+// ends. No refresh is attempted, since its outcome could not be kept.
+func (m *Manager) offline(ctx context.Context, h *Handle, t Target, w want, cause error) (*Snapshot, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if u := h.unsaved.Load(); u != nil {
+		return u.token(w)
+	}
+	v := h.last.Load()
+	if v != nil && v.snap != nil && v.snap.Usable(time.Now()) && (w == want{} || v.conn.Generation != w.generation) {
+		if reason, err := Changed(v.conn, t); reason == "" && err == nil {
+			return v.snap, nil
+		}
+	}
+	return nil, m.unread(ctx, t, cause)
+}
+
+// unread is the error for a record that could not be read.
+func (m *Manager) unread(ctx context.Context, t Target, cause error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.logger(t).ErrorContext(ctx, "oauthflow: the token store cannot be read", "error", cause)
+	return unreadable(t.Key, reasonStore, cause)
+}
+
+// fits makes sure that the grant was made under the definition as it is now, and
+// records it if not.
+func (m *Manager) fits(ctx context.Context, h *Handle, v *view, t Target) error {
+	reason, err := Changed(v.conn, t)
+	if err != nil {
+		return unreadable(t.Key, reasonURLs, err)
+	}
+	if reason == "" {
+		if changedReason(v.conn.Reason) && v.now().Sub(v.conn.UpdatedAt) >= markPause {
+			_, err = h.update(ctx, unmarkChanged)
+		}
+	} else if v.conn.Reason != reason {
+		_, err = h.update(ctx, func(c *tokenstore.Connection, _ time.Time) error { return markChanged(c, reason) })
+		m.logger(t).WarnContext(ctx, "oauthflow: the definition no longer fits the grant; somebody must connect again", "reason", reason)
+	}
+	if err != nil && !errors.Is(err, errMoved) {
+		m.logger(t).WarnContext(ctx, "oauthflow: could not record whether the grant fits its definition", "error", err)
+	}
+	if reason == "" {
+		v.fits.Store(true)
+		return nil
+	}
+	return &ConnectionError{
+		Kind: ErrReauthRequired, Key: t.Key, Status: tokenstore.ReauthRequired, Reason: reason,
+		Message: "the connection was made under another " + map[string]string{
+			reasonEntityChanged: "entity id", reasonClientChanged: "client id", reasonDefinitionChanged: "token URL",
+		}[reason] + " than the definition has now; nothing was sent",
+	}
+}

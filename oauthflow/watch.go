@@ -1,0 +1,84 @@
+package oauthflow
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/bifrost-go/bifrost/tokenstore"
+)
+
+// changesPage is how many changed keys are read at once.
+const changesPage = 500
+
+// Run follows the store's change feed until ctx ends or the manager is closed;
+// then it returns nil. While it runs, what is known of a connection may be used
+// without reading the record, for Config.Staleness after each successful look.
+// Where the store fails, tokens are looked up with a read each until it is back.
+func (m *Manager) Run(ctx context.Context) error {
+	if !m.running.CompareAndSwap(false, true) {
+		return errors.New("oauthflow: Run was called already")
+	}
+	defer m.running.Store(false)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(m.ctx, cancel)()
+	defer m.followed.Store(nil)
+
+	position := int64(-1)
+	failing := false
+	for {
+		at := time.Now()
+		next, err := m.follow(ctx, position)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err == nil:
+			position, failing = next, false
+			m.followed.Store(&at)
+		case !failing:
+			failing = true
+			m.log.ErrorContext(ctx, "oauthflow: the change feed cannot be read; until it can, every token is looked up in the store", "error", err)
+		}
+		if sleep(ctx, m.cfg.Staleness/4) != nil {
+			return nil
+		}
+	}
+}
+
+// follow marks what has changed since position, and returns the new one.
+func (m *Manager) follow(ctx context.Context, position int64) (int64, error) {
+	if position < 0 {
+		_, next, err := m.cfg.Store.Changes(ctx, -1, changesPage)
+		if err != nil {
+			return position, err
+		}
+		// What was read before is not covered by the feed from here on.
+		m.handles.Range(func(_ tokenstore.Key, h *Handle) bool {
+			h.epoch.Add(1)
+			return true
+		})
+		return next, nil
+	}
+	for {
+		keys, next, err := m.cfg.Store.Changes(ctx, position, changesPage)
+		if err != nil {
+			return position, err
+		}
+		for _, key := range keys {
+			if h := m.handles.Load(key); h != nil {
+				h.epoch.Add(1)
+			}
+		}
+		position = next
+		if len(keys) < changesPage {
+			return position, nil
+		}
+	}
+}
+
+// following reports whether the change feed was read recently enough at now.
+func (m *Manager) following(now time.Time) bool {
+	at := m.followed.Load()
+	return at != nil && since(*at, now) < m.cfg.Staleness
+}
