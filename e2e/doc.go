@@ -1,0 +1,4 @@
+// Package e2e holds the end-to-end tests: they build the quickstart, run it as a
+// child process on loopback, and look at it from outside only: over HTTP, in a
+// browser, in its database file and in what it prints. See README.md.
+package e2e
