@@ -161,19 +161,9 @@ func (k *killer) checkConnection(ctx context.Context, t *testing.T, killed time.
 	t.Helper()
 	var last error
 	err := poll(ctx, 250*time.Millisecond, func() (bool, error) {
-		var e *execution
-		if e, last = k.client.execute(ctx, false); last != nil {
-			return false, nil
-		}
-		if e.Status == "succeeded" {
-			k.finished[e.ID] = e.Result
-			return true, nil
-		}
-		last = errors.New(e.String())
-		if st, err := k.client.status(ctx); err == nil && st.Status == "reauth_required" {
-			return true, nil
-		}
-		return false, nil
+		var decided bool
+		decided, last = k.decided(ctx)
+		return decided, nil
 	})
 	require.NoError(t, err, "the connection did not come back; last: %v", last)
 
@@ -190,6 +180,24 @@ func (k *killer) checkConnection(ctx context.Context, t *testing.T, killed time.
 	require.True(t, j.onTheWire(killed), "lost at %s, and no token request was on the wire:\n%s", killed.Format("15:04:05.000"), j)
 	k.lost++
 	require.NoError(t, k.client.another().connect(ctx), "reconnecting after the loss")
+}
+
+// decided reports whether the connection works or is known to be lost, and if it
+// is neither, why.
+func (k *killer) decided(ctx context.Context) (bool, error) {
+	e, err := k.client.execute(ctx, false)
+	if err != nil {
+		return false, err
+	}
+	if e.Status == "succeeded" {
+		k.finished[e.ID] = e.Result
+		return true, nil
+	}
+	st, err := k.client.status(ctx)
+	if err != nil {
+		return false, err
+	}
+	return st.Status == "reauth_required", errors.New(e.String())
 }
 
 // checkHistory compares what is stored with what was promised.
