@@ -105,6 +105,7 @@ func newDefinition(d Definition, baseURL *url.URL) (*definition, error) {
 		if err := client.Validate(); err != nil {
 			return fail("OAuth: %w", err)
 		}
+		client.Flow = cmp.Or(client.Flow, oauthflow.AuthorizationCode)
 		def.OAuth = &client
 		// Org-owned definitions have a path of their own, so that a code meant for
 		// one organization's provider can never arrive at another's.

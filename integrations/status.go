@@ -165,12 +165,15 @@ func (r *Registry) describe(d *definition, org string) Status {
 	s.ConnectURL = r.connectURL(d, org)
 	s.ScopesRequested = d.OAuth.Scopes
 	s.StatusMessage = "Nobody has connected an account yet. Register the redirect URI with the provider, then press Connect."
-	if u, err := oauthflow.Expand(d.OAuth.AuthorizationURL, d.OAuth.Variables, d.OAuth.Values(d.DefaultEntityID)); err == nil {
+	if err := d.OAuth.CheckEntity(d.DefaultEntityID); err != nil {
+		s.StatusMessage = "Cannot be connected: " + err.Error()
+		return s
+	}
+	values := map[string]string{"entity_id": d.DefaultEntityID}
+	if u, err := oauthflow.Expand(d.OAuth.AuthorizationURL, d.OAuth.Variables, values); err == nil {
 		if parsed, err := url.Parse(u); err == nil {
 			s.AuthorizationOrigin = parsed.Scheme + "://" + parsed.Host
 		}
-	} else {
-		s.StatusMessage = "Cannot be connected: " + err.Error()
 	}
 	return s
 }
