@@ -125,10 +125,31 @@ func (db *DB) setup(pool *sql.DB, o options) error {
 	if err := checkDatabase(ctx, pool); err != nil {
 		return explain(err)
 	}
+	check := checkSchema
 	if o.migrate {
-		return explain(migrate(ctx, pool, o.now))
+		check = func(ctx context.Context, _ queryer) error { return migrate(ctx, pool, o.now) }
 	}
-	return explain(checkSchema(ctx, pool))
+	if err := check(ctx, pool); err != nil {
+		return explain(err)
+	}
+	return explain(checkWritable(ctx, pool))
+}
+
+// checkWritable finds out now what the first write would: SQLite opens a file
+// that it may only read without a word.
+func checkWritable(ctx context.Context, pool *sql.DB) error {
+	conn, err := pool.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	// BEGIN IMMEDIATE alone succeeds on a read-only file.
+	_, err = conn.ExecContext(ctx, `BEGIN IMMEDIATE; UPDATE bifrost_counters SET value = value WHERE name = 'changes'`)
+	_, _ = conn.ExecContext(context.WithoutCancel(ctx), `ROLLBACK`)
+	if isBusy(err) {
+		return nil // somebody writes
+	}
+	return err
 }
 
 // Ping reports whether the database answers and its schema is one this package
