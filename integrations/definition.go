@@ -48,7 +48,6 @@ type Definition struct {
 
 var (
 	namePattern = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]{0,63}$`)
-	orgPattern  = regexp.MustCompile(`^[A-Za-z0-9._~-]{1,128}$`)
 	// headerPattern is RFC 9110's token, less what no vendor uses.
 	headerPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
@@ -56,10 +55,24 @@ var (
 	idSpace = uuid.MustParse("5d0b6c1e-6f4e-4f5a-9f0a-3c0de1b1f057")
 )
 
+// maxOrg is how long an organization's id may be.
+const maxOrg = 128
+
 // ValidOrg reports whether org can stand in Bifrost's URLs and APIs:
-// [A-Za-z0-9._~-]{1,128}, and not "." or "..".
+// [A-Za-z0-9._~-]{1,128}, and not "." or "..". Every Get asks, hence no regexp.
 func ValidOrg(org string) bool {
-	return orgPattern.MatchString(org) && org != "." && org != ".."
+	if org == "" || len(org) > maxOrg || org == "." || org == ".." {
+		return false
+	}
+	for _, c := range []byte(org) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9',
+			c == '.', c == '_', c == '~', c == '-':
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 // ID returns the immutable id of a definition from code, derived from Org and
