@@ -1,0 +1,148 @@
+package bifrost_test
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/bifrost-go/bifrost"
+	"github.com/bifrost-go/bifrost/integrations"
+	"github.com/bifrost-go/bifrost/sqlite"
+	"github.com/bifrost-go/bifrost/tokenstore"
+	"github.com/bifrost-go/bifrost/workflow"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func keyring(t *testing.T, text string) *tokenstore.Keyring {
+	t.Helper()
+	keys, err := tokenstore.ParseKeyring(text)
+	require.NoError(t, err)
+	return keys
+}
+
+func config(t *testing.T) bifrost.Config {
+	t.Helper()
+	return bifrost.Config{
+		BaseURL: "https://app.example.com", Store: bifrost.Memory(), Keys: keyring(t, tokenstore.GenerateKey()),
+		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	}
+}
+
+func TestNewSaysWhatIsWrong(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*bifrost.Config)
+		says   string
+	}{
+		{"no base URL", func(c *bifrost.Config) { c.BaseURL = "" }, "BaseURL"},
+		{"relative", func(c *bifrost.Config) { c.BaseURL = "app.example.com" }, "must begin with https://"},
+		{"http beyond this machine", func(c *bifrost.Config) { c.BaseURL = "http://app.example.com" }, "must be https"},
+		{"query", func(c *bifrost.Config) { c.BaseURL = "https://app.example.com/?x=1" }, "no query"},
+		{"fragment", func(c *bifrost.Config) { c.BaseURL = "https://app.example.com/#x" }, "fragment"},
+		{"no host", func(c *bifrost.Config) { c.BaseURL = "https:///x" }, "has no host"},
+		{"garbage", func(c *bifrost.Config) { c.BaseURL = "https://a b" }, "is not a URL"},
+		{"no store", func(c *bifrost.Config) { c.Store = nil }, "sqlite.Open"},
+		{"no keys", func(c *bifrost.Config) { c.Keys = nil }, "tokenstore.GenerateKey()"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg := config(t)
+			c.change(&cfg)
+			_, err := bifrost.New(cfg)
+			require.ErrorContains(t, err, c.says)
+		})
+	}
+	cfg := config(t)
+	cfg.BaseURL = "https://user:hunter2@app.example.com"
+	_, err := bifrost.New(cfg)
+	require.Error(t, err)
+	require.NotContains(t, err.Error(), "hunter2")
+}
+
+func TestBaseURLIsTidied(t *testing.T) {
+	for in, want := range map[string]string{
+		"https://App.Example.com/":     "https://app.example.com",
+		"https://app.example.com/sub/": "https://app.example.com/sub",
+		"http://localhost:8080":        "http://localhost:8080",
+		"http://[::1]:8080":            "http://[::1]:8080",
+	} {
+		cfg := config(t)
+		cfg.BaseURL = in
+		bf, err := bifrost.New(cfg)
+		require.NoError(t, err)
+		require.Equal(t, want, bf.BaseURL().String())
+		require.NoError(t, bf.Close())
+	}
+}
+
+// A wrong key must fail at start, not when the first customer's token is needed.
+func TestAWrongKeyFailsInNew(t *testing.T) {
+	db, err := sqlite.Open(filepath.Join(t.TempDir(), "bifrost.db"))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, db.Close()) }()
+	first, second := tokenstore.GenerateKey(), tokenstore.GenerateKey()
+	open := func(keys string) error {
+		cfg := config(t)
+		cfg.Store, cfg.Keys = db, keyring(t, keys)
+		bf, err := bifrost.New(cfg)
+		if err != nil {
+			return err
+		}
+		return bf.Close()
+	}
+	require.NoError(t, open(first))
+	require.NoError(t, open(first))
+	require.ErrorContains(t, open(second), "Config.Keys", "another key")
+	require.NoError(t, open(second+","+first), "a new key in front of the old one")
+	require.ErrorContains(t, open(second), "Config.Keys", "the old key is still in use")
+	require.ErrorContains(t, open("main:"+first), "Config.Keys")
+}
+
+func TestLifecycle(t *testing.T) {
+	bf, err := bifrost.New(config(t))
+	require.NoError(t, err)
+	w := workflow.MustRegister(bf.Workflows, "hello", func(context.Context, struct{}) (string, error) { return "hi", nil })
+
+	_, err = w.Execute(t.Context(), "acme", struct{}{})
+	require.ErrorContains(t, err, "Start")
+	require.ErrorContains(t, bf.Ready(t.Context()), "Start")
+
+	require.NoError(t, bf.Start(t.Context()))
+	require.ErrorContains(t, bf.Start(t.Context()), "already")
+	require.NoError(t, bf.Ready(t.Context()))
+	ex, err := w.Execute(t.Context(), "acme", struct{}{})
+	require.NoError(t, err)
+	out, err := ex.Result(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "hi", out)
+
+	require.NoError(t, bf.Close())
+	require.NoError(t, bf.Close(), "closing twice is fine")
+	require.ErrorContains(t, bf.Start(t.Context()), "after Close")
+}
+
+func TestCloseWithoutStart(t *testing.T) {
+	bf, err := bifrost.New(config(t))
+	require.NoError(t, err)
+	require.NoError(t, bf.Close())
+}
+
+func TestScopesInContexts(t *testing.T) {
+	bf, err := bifrost.New(config(t))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, bf.Close()) }()
+	require.NoError(t, bf.Integrations.Define(integrations.Definition{Name: "Plain"}))
+
+	in, err := integrations.Get(bf.WithOrg(t.Context(), "acme"), "Plain")
+	require.NoError(t, err)
+	require.Equal(t, "Plain", in.Name())
+	_, err = integrations.Get(bf.WithGlobal(t.Context()), "Plain")
+	require.NoError(t, err)
+	_, err = integrations.Get(bf.WithOrg(bf.WithGlobal(t.Context()), ""), "Plain")
+	require.ErrorIs(t, err, integrations.ErrNoOrg, "the empty organization never means the scope before it")
+}
