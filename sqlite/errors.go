@@ -22,7 +22,7 @@ var ErrSchema = errors.New("schema does not fit")
 var hints = map[int]string{
 	codes.SQLITE_NOTADB:   "the file is not an SQLite database (or is encrypted); name another file",
 	codes.SQLITE_READONLY: "the database is not writable; check the permissions of the file, of its -wal and -shm files, and of the directory",
-	codes.SQLITE_CANTOPEN: "the file or one of its -wal and -shm files cannot be opened; check the permissions of the directory",
+	codes.SQLITE_CANTOPEN: "the file or one of its -wal and -shm files cannot be opened; check the permissions of the file and of its directory",
 	codes.SQLITE_FULL:     "the disk is full",
 	codes.SQLITE_BUSY:     "another process has held the database's lock for too long; look for one that is stopped, or for a tool with an open transaction",
 	codes.SQLITE_CORRUPT:  "the database is damaged; restore a backup",

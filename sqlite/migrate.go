@@ -37,14 +37,14 @@ func Migrate(ctx context.Context, pool *sql.DB) error {
 	if err := checkDatabase(ctx, pool); err != nil {
 		return fmt.Errorf("sqlite: %w", explain(err))
 	}
-	if err := migrate(ctx, pool, systemClock); err != nil {
+	if err := migrate(ctx, pool, migrations, systemClock); err != nil {
 		return fmt.Errorf("sqlite: %w", explain(err))
 	}
 	return nil
 }
 
-func migrate(ctx context.Context, pool *sql.DB, now string) error {
-	all, err := load(migrations)
+func migrate(ctx context.Context, pool *sql.DB, files fs.FS, now string) error {
+	all, err := load(files)
 	if err != nil {
 		return err
 	}

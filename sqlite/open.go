@@ -127,7 +127,7 @@ func (db *DB) setup(pool *sql.DB, o options) error {
 	}
 	check := checkSchema
 	if o.migrate {
-		check = func(ctx context.Context, _ queryer) error { return migrate(ctx, pool, o.now) }
+		check = func(ctx context.Context, _ queryer) error { return migrate(ctx, pool, migrations, o.now) }
 	}
 	if err := check(ctx, pool); err != nil {
 		return explain(err)

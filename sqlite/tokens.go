@@ -130,6 +130,9 @@ func (s tokens) List(ctx context.Context, match tokenstore.Match, after *tokenst
 	}
 	if after != nil {
 		add(` AND (definition, org, user_id, account) > (?, ?, ?, ?)`, parts(*after)...)
+		if match.Definition != "" && match.Definition == after.Definition {
+			add(` AND org >= ?`, after.Org) // implied, but not to the query planner
+		}
 	}
 	add(` ORDER BY definition, org, user_id, account LIMIT ?`, max(limit, 0))
 

@@ -1,0 +1,61 @@
+package sqlite
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/bifrost-go/bifrost/tokenstore"
+)
+
+// Queries that run often must not read the whole table, nor sort: their cost
+// would follow what is stored instead of what is asked for.
+func TestQueriesUseIndexes(t *testing.T) {
+	db := openTemp(t)
+	s := tokens{db}
+	org := "o"
+	calls := map[string]func() error{
+		"Load":    func() error { _, err := s.Load(t.Context(), tokenstore.Key{}); return err },
+		"Due":     func() error { _, err := s.Due(t.Context(), 1); return err },
+		"Changes": func() error { _, _, err := s.Changes(t.Context(), 0, 1); return err },
+		"Events":  func() error { _, err := s.Events(t.Context(), "d", 0, 1); return err },
+		"GetFlow": func() error { _, _ = s.GetFlow(t.Context(), "s"); return nil },
+		"HasFlow": func() error { _, err := s.HasFlow(t.Context(), tokenstore.Key{}); return err },
+		"List, definition": func() error {
+			_, err := s.List(t.Context(), tokenstore.Match{Definition: "d"}, &tokenstore.Key{Definition: "d"}, 1)
+			return err
+		},
+		"List, org": func() error { _, err := s.List(t.Context(), tokenstore.Match{Org: &org}, nil, 1); return err },
+		"List, org, paged": func() error {
+			_, err := s.List(t.Context(), tokenstore.Match{Org: &org}, &tokenstore.Key{}, 1)
+			return err
+		},
+		"List, both": func() error {
+			_, err := s.List(t.Context(), tokenstore.Match{Definition: "d", Org: &org}, nil, 1)
+			return err
+		},
+		"List": func() error { _, err := s.List(t.Context(), tokenstore.Match{}, &tokenstore.Key{}, 1); return err },
+	}
+	for name, call := range calls {
+		before := len(db.stmts)
+		require.NoError(t, call(), name)
+		require.Len(t, db.stmts, before+1, name)
+	}
+	for query := range db.stmts {
+		rows, err := db.reader.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+db.text(query), make([]any, 8)...)
+		require.NoError(t, err)
+		require.NoError(t, eachRow(rows, func(scan scanner) error {
+			var id, parent, unused int
+			var detail string
+			err := scan(&id, &parent, &unused, &detail)
+			if strings.Contains(detail, "bifrost_") && !strings.HasPrefix(query, "SELECT value") {
+				assert.True(t, strings.HasPrefix(detail, "SEARCH") || strings.Contains(detail, "USING INDEX"), "%s\n%s", query, detail)
+			}
+			assert.NotContains(t, detail, "TEMP B-TREE", query)
+			t.Log(detail)
+			return err
+		}))
+	}
+}
