@@ -28,8 +28,9 @@ const (
 		RETURNING ` + executionColumns
 
 	// $1 and $2 are JSON arrays: workflows that can be run, executions that are
-	// not wanted. The first condition is the index's, word for word.
-	nextExecution = `SELECT id FROM bifrost_executions
+	// not wanted. The first condition is the index's, word for word; without
+	// INDEXED BY the planner would read and sort everything that is pending.
+	nextExecution = `SELECT id FROM bifrost_executions INDEXED BY bifrost_executions_open
 		WHERE status IN ('pending', 'running') AND (status = 'pending' OR lease_until <= {now})
 		AND workflow IN (SELECT value FROM json_each($1)) AND id NOT IN (SELECT value FROM json_each($2))
 		ORDER BY id LIMIT 1`

@@ -1,0 +1,73 @@
+package workflow
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+var (
+	// ErrNotStarted: the registry runs nothing yet.
+	ErrNotStarted = errors.New("workflow: not started; call bf.Start(ctx) first")
+	// ErrClosed: the registry was closed.
+	ErrClosed = errors.New("workflow: closed")
+	// ErrUnknown: no workflow has this name.
+	ErrUnknown = errors.New("workflow: no such workflow")
+	// ErrNoOrg: the call has no scope.
+	ErrNoOrg = errors.New("workflow: no organization; name one, or say global: a forgotten organization must not mean everybody's")
+	// ErrInvalidOrg: the organization's id cannot be one.
+	ErrInvalidOrg = errors.New("workflow: ids of organizations match [A-Za-z0-9._~-]{1,128}, and . and .. are none")
+	// ErrForbiddenOrg: a run asked for an execution in another scope than its own.
+	ErrForbiddenOrg = errors.New("workflow: a run may execute workflows for its own organization only; " +
+		"register it with workflow.CrossOrg() if it must reach others")
+	// ErrBadCursor: the cursor is not one that Executions returned.
+	ErrBadCursor = errors.New("workflow: bad cursor; use Page.Next of the page before, or an empty one to start")
+)
+
+// InputError says which parts of an input do not fit the workflow's input
+// schema. Nothing was queued. Values of the input are not repeated, unless a type
+// with a decoder of its own does.
+type InputError struct {
+	Workflow string
+	Fields   []FieldError // at least one
+}
+
+// FieldError is one thing that is wrong with an input.
+type FieldError struct {
+	Field   string // path such as "filter.names[2]"; empty for the input as a whole
+	Message string // such as "is required"
+}
+
+// Error implements error.
+func (e *InputError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "workflow: input of %s does not fit", e.Workflow)
+	for i, f := range e.Fields {
+		b.WriteString([]string{": ", "; "}[min(i, 1)])
+		if f.Field == "" {
+			b.WriteString("it " + f.Message)
+		} else {
+			b.WriteString(f.Field + " " + f.Message)
+		}
+	}
+	return b.String()
+}
+
+// RunError is what [Execution.Result] returns for an execution that ended
+// without a result.
+type RunError struct {
+	ID       string
+	Workflow string
+	Status   Status // Failed or TimedOut
+	Failure  Failure
+}
+
+// Error implements error.
+func (e *RunError) Error() string {
+	return fmt.Sprintf("workflow: %s %s (execution %s, %s): %s",
+		e.Workflow, strings.ReplaceAll(string(e.Status), "_", " "), e.ID, e.Failure.Code, e.Failure.Message)
+}
+
+// Code returns the failure's code, so that a workflow which returns the error of
+// another one fails with the same code.
+func (e *RunError) Code() string { return e.Failure.Code }

@@ -1,0 +1,225 @@
+package workflow
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/bifrost-go/bifrost/internal/scope"
+)
+
+const (
+	// maxWait bounds how long a synchronous Execute waits.
+	maxWait = 60 * time.Second
+	// waitSlack is added to a workflow's timeout, so that a run which began at
+	// once is seen to time out.
+	waitSlack = 2 * grace
+	// awaitPoll is how often a run in another process is looked at.
+	awaitPoll = 250 * time.Millisecond
+)
+
+// ExecuteRequest is what [Registry.Execute] needs.
+type ExecuteRequest struct {
+	// Scope is whose execution it is; None takes the context's, and is an error
+	// if that has none either.
+	Scope Scope
+	// Input is a JSON value; absent or null is {}.
+	Input json.RawMessage
+	// Async returns as soon as the execution is queued.
+	Async bool
+	// Principal is who asks, for the history; optional.
+	Principal string
+}
+
+// Execute queues an execution of the named workflow and waits for its end, at
+// most as long as its timeout and 60 s; then it returns the record as it is,
+// still Pending or Running. An execution that failed or timed out is no error of
+// Execute: look at the record.
+//
+// A synchronous execution begins at once in this process, if it has a free
+// worker. The context ends the waiting only, never the execution; Execute then
+// returns the record and the context's error.
+//
+// Errors: [ErrUnknown], [ErrNoOrg], [ErrInvalidOrg], [ErrForbiddenOrg],
+// [*InputError], [ErrNotStarted], [ErrClosed], and faults of the store. After
+// those the execution may have been queued all the same.
+func (r *Registry) Execute(ctx context.Context, name string, req ExecuteRequest) (*Record, error) {
+	d := r.definition(name)
+	if d == nil {
+		return nil, fmt.Errorf("%w: %q; register it with workflow.Register", ErrUnknown, name)
+	}
+	id, done, err := newWatch(r)
+	if err != nil {
+		return nil, err
+	}
+	defer r.unwatch(id, done)
+	rec, err := r.submit(ctx, d, id, req, !req.Async)
+	if err != nil || req.Async {
+		return rec, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, min(d.timeout+waitSlack, maxWait), errWaited)
+	defer cancel()
+	return r.await(ctx, rec, done)
+}
+
+// submit stores an execution and, with direct, runs it at once if a worker is
+// free.
+func (r *Registry) submit(ctx context.Context, d *definition, id string, req ExecuteRequest, direct bool) (*Record, error) {
+	sc, err := scopeOf(ctx, req.Scope)
+	if err != nil {
+		return nil, err
+	}
+	input, err := d.input.check(d.name, req.Input)
+	if err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := r.enter(); err != nil {
+		return nil, err
+	}
+	defer r.work.Done()
+
+	// From here on the caller's leaving changes nothing: a half stored execution
+	// would be one that nobody knows of.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	defer cancel()
+	n := &Record{ID: id, Workflow: d.name, Scope: sc, Input: input, Principal: req.Principal}
+	if direct {
+		select {
+		case r.slots <- struct{}{}:
+			rec, err := r.cfg.Store.Insert(ctx, n, r.cfg.Lease)
+			if err != nil {
+				<-r.slots
+				return nil, err
+			}
+			r.launch(d, rec.Clone())
+			return rec, nil
+		default:
+		}
+	}
+	rec, err := r.cfg.Store.Insert(ctx, n, 0)
+	if err == nil {
+		r.nudge()
+	}
+	return rec, err
+}
+
+// scopeOf decides the scope of an execution: said, else the context's.
+func scopeOf(ctx context.Context, said Scope) (Scope, error) {
+	if said.Kind == scope.None {
+		said = scope.From(ctx)
+	}
+	switch said.Kind {
+	case scope.Global:
+	case scope.Org:
+		if !orgPattern.MatchString(said.Org) || said.Org == "." || said.Org == ".." {
+			return said, ErrInvalidOrg
+		}
+	default:
+		return said, ErrNoOrg
+	}
+	// Stricter than Run.MayRead: a run may read the global connections, but a
+	// global run could read everybody's.
+	run := scope.RunFrom(ctx)
+	if run != nil && !run.CrossOrg && run.Scope.Kind != scope.Global && run.Scope != said {
+		return said, ErrForbiddenOrg
+	}
+	return said, nil
+}
+
+// enter makes Close wait until the caller says r.work.Done.
+func (r *Registry) enter() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch r.state {
+	case stateNew:
+		return ErrNotStarted
+	case stateClosed:
+		return ErrClosed
+	}
+	r.work.Add(1)
+	return nil
+}
+
+// newWatch makes the id of a new execution, and a channel that is closed when it
+// ends in this process.
+func newWatch(r *Registry) (id string, done chan struct{}, err error) {
+	u, err := uuid.NewV7()
+	if err != nil {
+		return "", nil, fmt.Errorf("workflow: no randomness for an id: %w", err)
+	}
+	return u.String(), r.watch(u.String()), nil
+}
+
+func (r *Registry) watch(id string) chan struct{} {
+	done := make(chan struct{})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.waiting[id] = append(r.waiting[id], done)
+	return done
+}
+
+func (r *Registry) unwatch(id string, done chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	left := slices.DeleteFunc(r.waiting[id], func(w chan struct{}) bool { return w == done })
+	if len(left) == 0 {
+		delete(r.waiting, id)
+	} else {
+		r.waiting[id] = left
+	}
+}
+
+// await returns the execution when it is finished. If ctx ends with cause
+// errWaited, or the registry closes, it returns the record as it is by then; if
+// the caller left, the last known one and why.
+func (r *Registry) await(ctx context.Context, rec *Record, done <-chan struct{}) (*Record, error) {
+	poll := time.NewTicker(awaitPoll)
+	defer poll.Stop()
+	for {
+		select {
+		case <-done:
+			done = nil // handed back or taken over perhaps: then others finish it
+		case <-poll.C:
+			if r.isRunning(rec.ID) {
+				continue
+			}
+		case <-r.closed:
+			return r.latest(ctx, rec)
+		case <-ctx.Done():
+			if errors.Is(context.Cause(ctx), errWaited) {
+				return r.latest(ctx, rec)
+			}
+			return rec, ctx.Err()
+		}
+		now, err := r.latest(ctx, rec)
+		if err != nil || now.Status.Finished() {
+			return now, err
+		}
+		rec = now
+	}
+}
+
+func (r *Registry) isRunning(id string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.runs[id] != nil
+}
+
+// latest reads a record again; if that fails, it returns it as it was as well.
+func (r *Registry) latest(ctx context.Context, rec *Record) (*Record, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	defer cancel()
+	now, err := r.cfg.Store.Get(ctx, rec.ID)
+	if err != nil {
+		return rec, err
+	}
+	return now, nil
+}

@@ -1,0 +1,218 @@
+package workflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Memory is a [Store] that forgets everything when the process ends. It is for
+// tests. Its clock is time.Now, so it works in testing/synctest.
+type Memory struct {
+	mu      sync.Mutex
+	records map[string]*memoryRecord
+	open    []string // ids of unfinished executions, in order
+}
+
+type memoryRecord struct {
+	Record
+	leaseUntil time.Time
+	logs       []Log
+}
+
+// NewMemory returns an empty store.
+func NewMemory() *Memory {
+	return &Memory{records: make(map[string]*memoryRecord)}
+}
+
+// Insert implements [Store].
+func (m *Memory) Insert(ctx context.Context, r *Record, lease time.Duration) (*Record, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.records[r.ID] != nil {
+		return nil, fmt.Errorf("workflow: execution %s exists already", r.ID)
+	}
+	now := time.Now()
+	n := &memoryRecord{Record: Record{
+		ID: r.ID, Workflow: r.Workflow, Scope: r.Scope, Input: slices.Clone(r.Input), Principal: r.Principal,
+		Status: Pending, CreatedAt: now,
+	}}
+	if lease > 0 {
+		n.begin(now, lease)
+	}
+	m.records[r.ID] = n
+	at, _ := slices.BinarySearch(m.open, r.ID)
+	m.open = slices.Insert(m.open, at, r.ID)
+	return n.Clone(), nil
+}
+
+func (r *memoryRecord) begin(now time.Time, lease time.Duration) {
+	r.Status, r.StartedAt, r.leaseUntil = Running, now, now.Add(lease)
+	r.Attempt++
+}
+
+// Claim implements [Store].
+func (m *Memory) Claim(ctx context.Context, c Claim) (*Record, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := time.Now()
+	for _, id := range m.open {
+		r := m.records[id]
+		taken := r.Status == Running
+		if taken && r.leaseUntil.After(now) || !slices.Contains(c.Workflows, r.Workflow) || slices.Contains(c.Except, id) {
+			continue
+		}
+		if taken {
+			r.Takeovers++
+		}
+		r.begin(now, c.Lease)
+		return r.Clone(), nil
+	}
+	return nil, nil
+}
+
+// held returns the record of a run that is still this attempt's, or nil.
+func (m *Memory) held(f Fence) *memoryRecord {
+	if r := m.records[f.ID]; r != nil && r.Status == Running && r.Attempt == f.Attempt {
+		return r
+	}
+	return nil
+}
+
+// Extend implements [Store].
+func (m *Memory) Extend(ctx context.Context, runs []Fence, lease time.Duration) (lost []Fence, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	until := time.Now().Add(lease)
+	for _, f := range runs {
+		if r := m.held(f); r != nil {
+			r.leaseUntil = until
+		} else {
+			lost = append(lost, f)
+		}
+	}
+	return lost, nil
+}
+
+// Append implements [Store].
+func (m *Memory) Append(ctx context.Context, run Fence, logs []Log) error {
+	return m.change(ctx, run, logs, func(*memoryRecord) {})
+}
+
+// Finish implements [Store].
+func (m *Memory) Finish(ctx context.Context, run Fence, o Outcome) error {
+	if !o.Status.Finished() {
+		return errors.New("workflow: Finish needs a final status")
+	}
+	return m.change(ctx, run, o.Logs, func(r *memoryRecord) {
+		r.Status, r.FinishedAt = o.Status, time.Now()
+		r.Result = slices.Clone(o.Result)
+		if o.Error != nil {
+			e := *o.Error
+			r.Error = &e
+		}
+		at, _ := slices.BinarySearch(m.open, r.ID)
+		m.open = slices.Delete(m.open, at, at+1)
+	})
+}
+
+// Release implements [Store].
+func (m *Memory) Release(ctx context.Context, run Fence, logs []Log) error {
+	return m.change(ctx, run, logs, func(r *memoryRecord) {
+		r.Status, r.StartedAt = Pending, time.Time{}
+	})
+}
+
+func (m *Memory) change(ctx context.Context, run Fence, logs []Log, do func(*memoryRecord)) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.held(run)
+	if r == nil {
+		return ErrLost
+	}
+	for _, l := range logs {
+		l.Attempt, l.Attrs = run.Attempt, slices.Clone(l.Attrs)
+		at, stored := slices.BinarySearchFunc(r.logs, l, func(a, b Log) int {
+			if a.Attempt != b.Attempt {
+				return a.Attempt - b.Attempt
+			}
+			return a.Seq - b.Seq
+		})
+		if !stored {
+			r.logs = slices.Insert(r.logs, at, l)
+		}
+	}
+	do(r)
+	return nil
+}
+
+// Get implements [Store].
+func (m *Memory) Get(ctx context.Context, id string) (*Record, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if r := m.records[id]; r != nil {
+		return r.Clone(), nil
+	}
+	return nil, ErrNotFound
+}
+
+// List implements [Store].
+func (m *Memory) List(ctx context.Context, match Match, before string, limit int) ([]*Record, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var found []*memoryRecord
+	for _, r := range m.records {
+		if (before == "" || r.ID < before) &&
+			(match.Workflow == "" || r.Workflow == match.Workflow) &&
+			(match.Status == "" || r.Status == match.Status) &&
+			(match.Scope == Scope{} || r.Scope == match.Scope) {
+			found = append(found, r)
+		}
+	}
+	slices.SortFunc(found, func(a, b *memoryRecord) int { return strings.Compare(b.ID, a.ID) })
+	var page []*Record
+	for _, r := range found[:min(limit, len(found))] {
+		page = append(page, r.Clone())
+	}
+	return page, nil
+}
+
+// Logs implements [Store].
+func (m *Memory) Logs(ctx context.Context, id string) ([]Log, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.records[id]
+	if r == nil {
+		return nil, nil
+	}
+	logs := slices.Clone(r.logs)
+	for i := range logs {
+		logs[i].Attrs = slices.Clone(logs[i].Attrs)
+	}
+	return logs, nil
+}
