@@ -84,7 +84,9 @@ func TestNoSecretAnywhere(t *testing.T) {
 	for i, issued := range p.journal(t).Issued {
 		secrets[fmt.Sprintf("%s %d", issued.Kind, i)] = issued.Value
 	}
-	for name, data := range files(t, s.home) {
+	running := files(t, s.home)
+	require.Contains(t, running, "bifrost.db-wal")
+	for name, data := range running {
 		places["while running: "+name] = data
 	}
 	a.stop(t)
@@ -94,6 +96,8 @@ func TestNoSecretAnywhere(t *testing.T) {
 	places["printed"] = []byte(a.output.String())
 	places["printed with a wrong key"] = []byte(wrong.output.String())
 
+	// What is no secret must be found, or the search looks in the wrong place.
+	require.Contains(t, string(places["at rest: bifrost.db"]), p.ClientID)
 	for place, data := range places {
 		for name, secret := range secrets {
 			for form, text := range forms(secret) {
@@ -127,7 +131,8 @@ func crawl(ctx context.Context, t *testing.T, c *client) map[string][]byte {
 	seen := map[string][]byte{}
 	queue := []string{
 		"/", "/oauth/connect/" + integration, "/api/integrations", "/api/integrations/" + integration,
-		"/api/integrations/" + integration + "/connections", "/api/workflows", "/api/executions", "/healthz",
+		"/api/integrations/" + integration + "/events",
+		"/api/workflows", "/api/executions", "/healthz",
 	}
 	var list struct {
 		Items []execution `json:"items"`

@@ -23,35 +23,42 @@ const healing = 90 * time.Second
 // finished is in the history as it was, and what had not is finished.
 func TestKill(t *testing.T) {
 	t.Run("stand-in", func(t *testing.T) {
+		t.Parallel()
 		// The stand-in lives in the process, so that it is killed too.
-		s := newSite(t)
-		k := newKiller(t, s, nil, 1)
-		for range 8 {
-			k.round(t, k.execute)
-			k.round(t, k.reconnect)
+		k := newKiller(t, newSite(t), nil, 1)
+		for range 6 {
+			k.round(t, k.execute, nil)
+			k.round(t, k.reconnect, nil)
 		}
 		k.finish(t)
+		require.Zero(t, k.lost)
 	})
 	t.Run("oidc-provider, two processes", func(t *testing.T) {
+		t.Parallel()
 		s := newSite(t)
 		p := startProvider(t, s.base, "killed but not forgotten", "post")
 		s.env = p.env()
 		p.control(t, map[string]any{"api_delay": 100})
 		k := newKiller(t, s, p, 2)
 		for range 4 {
-			k.round(t, k.execute)
-			k.round(t, k.reconnect)
-			k.round(t, k.execute)
+			k.round(t, k.execute, nil)
+			k.round(t, k.reconnect, nil)
 		}
-		// Now a refresh is on the wire most of the time, and the provider has
-		// spent the old token before its answer is lost.
-		p.control(t, map[string]any{"token_delay_after": 700})
-		k.round(t, k.execute)
-		k.round(t, k.execute)
-		// Here the provider has not seen the request yet when its sender dies.
-		p.control(t, map[string]any{"token_delay_after": 0, "token_delay_before": 700})
-		k.round(t, k.execute)
-		p.control(t, map[string]any{"token_delay_before": 0})
+
+		// Killed after the request left and before the provider saw it: the token
+		// is unspent, and the connection heals.
+		before := k.lost
+		p.control(t, map[string]any{"token_delay_before": 3000})
+		k.round(t, k.execute, func() bool { return p.journal(t).waiting(false) })
+		require.Equal(t, before, k.lost, "the refresh token was not spent:\n%s", p.journal(t))
+
+		// Killed before the answer came: the provider has spent the token, and ends
+		// the grant when it comes again. Nobody but the provider can know.
+		p.control(t, map[string]any{"token_delay_before": 0, "token_delay_after": 3000})
+		k.round(t, k.execute, func() bool { return p.journal(t).waiting(true) })
+		require.Equal(t, before+1, k.lost, "the refresh token was spent, and its successor lost:\n%s", p.journal(t))
+
+		p.control(t, map[string]any{"token_delay_after": 0})
 		k.finish(t)
 		j := p.journal(t)
 		t.Logf("%d refreshes, %d refresh tokens presented again, %d grants lost", j.refreshes(), j.Reused, k.lost)
@@ -93,8 +100,9 @@ func newKiller(t *testing.T, s *site, p *provider, processes int) *killer {
 }
 
 // round lets some clients do their work, kills one or all processes in the middle
-// of it, starts them again, and checks every promise.
-func (k *killer) round(t *testing.T, work func(context.Context)) {
+// of it, starts them again, and checks every promise. The moment is a random one,
+// or, for all processes together, when it has come.
+func (k *killer) round(t *testing.T, work func(context.Context), when func() bool) {
 	t.Helper()
 	if t.Failed() {
 		return
@@ -104,9 +112,17 @@ func (k *killer) round(t *testing.T, work func(context.Context)) {
 	for range 4 {
 		wg.Go(func() { work(ctx) })
 	}
-	pause(ctx, time.Duration(k.rand.IntN(2000))*time.Millisecond)
-
 	first, count := k.rand.IntN(len(k.apps)), 1+k.rand.IntN(len(k.apps))
+	if when == nil {
+		pause(ctx, time.Duration(k.rand.IntN(2000))*time.Millisecond)
+	} else {
+		count = len(k.apps)
+		waiting, cancel := context.WithTimeout(ctx, patience)
+		err := poll(waiting, 20*time.Millisecond, func() (bool, error) { return when(), nil })
+		cancel()
+		require.NoError(t, err, "the moment to kill did not come")
+	}
+
 	killed := time.Now()
 	for i := range count {
 		k.apps[(first+i)%len(k.apps)].kill()

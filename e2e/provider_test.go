@@ -110,7 +110,7 @@ type tokenRequest struct {
 	GrantType    string `json:"grant_type"`
 	RefreshToken string `json:"refresh_token"` // SHA-256, hex
 	Times        int    `json:"times"`         // how often that token had come, this time included
-	Status       int    `json:"status"`
+	Status       int    `json:"status"`        // 0: not seen by the provider, maybe never
 }
 
 // onTheWire reports whether the provider was busy with a token request at that
@@ -120,6 +120,17 @@ func (j *journal) onTheWire(at time.Time) bool {
 	ms := at.UnixMilli()
 	for _, r := range j.TokenRequests {
 		if r.At-slack <= ms && (r.Done == nil || ms <= *r.Done+slack) {
+			return true
+		}
+	}
+	return false
+}
+
+// waiting reports whether a token request is with the provider right now, which
+// has (answered) or has not looked at it yet.
+func (j *journal) waiting(answered bool) bool {
+	for _, r := range j.TokenRequests {
+		if r.Done == nil && (r.Status != 0) == answered {
 			return true
 		}
 	}

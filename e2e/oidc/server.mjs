@@ -22,7 +22,8 @@ const lifetime = Number(env.ACCESS_TOKEN_SECONDS || 2);
 
 // What the tests may turn while the provider runs.
 const control = {
-  token_delay_before: 0, // ms a token request waits before the provider sees it
+  token_delay_before: 0, // ms a token request waits before the provider sees it;
+  //                        one whose sender has gone by then is dropped unseen
   token_delay_after: 0, //  ms its reply is held back after the provider answered
   api_delay: 0, //          ms GET /users takes
   echo: false, //           the API and token errors repeat the secrets they were sent
@@ -66,6 +67,10 @@ provider.use(async (ctx, next) => {
   const entry = { at: Date.now(), done: null, grant_type: null, refresh_token: null, times: 0, status: null };
   journal.token_requests.push(entry);
   if (control.token_delay_before) await sleep(control.token_delay_before);
+  if (ctx.req.socket.destroyed) {
+    entry.done = Date.now();
+    return undefined;
+  }
   await next();
 
   const params = ctx.oidc?.body ?? {};
