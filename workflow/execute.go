@@ -1,6 +1,7 @@
 package workflow
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -45,6 +46,8 @@ type ExecuteRequest struct {
 // worker. The context ends the waiting only, never the execution; Execute then
 // returns the record and the context's error.
 //
+// Called from within a workflow, it keeps that one's worker busy while it waits.
+//
 // Errors: [ErrUnknown], [ErrNoOrg], [ErrInvalidOrg], [ErrForbiddenOrg],
 // [*InputError], [ErrNotStarted], [ErrClosed], and faults of the store. After
 // those the execution may have been queued all the same.
@@ -77,6 +80,12 @@ func (r *Registry) submit(ctx context.Context, d *definition, id string, req Exe
 	input, err := d.input.check(d.name, req.Input)
 	if err != nil {
 		return nil, err
+	}
+	// Inputs are stored as they are, because the run needs them.
+	if x := runFrom(ctx); x != nil && !bytes.Equal(x.secrets.JSON(input), input) {
+		return nil, &InputError{Workflow: d.name, Fields: []FieldError{{
+			Message: "holds a secret that the calling run resolved, and inputs are stored; let the called workflow resolve it itself",
+		}}}
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err

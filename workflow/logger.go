@@ -21,16 +21,14 @@ const (
 	maxLogBytes   = 1 << 20
 )
 
-type loggerKey struct{}
-
 // Logger returns the logger of the run that ctx belongs to, and slog.Default()
 // outside of runs. Its lines, at every level, are stored with the execution, and
 // go to Config.Logger as well; secrets that the run resolved are redacted in
 // both. Of an attempt the first 1,000 lines or MiB are stored, of a line the
 // first 8 KiB of the message, and up to 16 KiB of attributes.
 func Logger(ctx context.Context) *slog.Logger {
-	if l, ok := ctx.Value(loggerKey{}).(*slog.Logger); ok {
-		return l
+	if x := runFrom(ctx); x != nil {
+		return x.logger
 	}
 	return slog.Default()
 }
@@ -193,9 +191,7 @@ func (h *handler) WithGroup(name string) slog.Handler {
 	return &d
 }
 
-// cleanAttr returns a with every secret replaced. A value of any other kind than
-// text is kept as it is unless a secret shows in one of the ways in which
-// handlers print it.
+// cleanAttr returns a with every secret replaced.
 func cleanAttr(secrets *redact.Set, a slog.Attr) slog.Attr {
 	a.Key = secrets.String(a.Key)
 	switch v := a.Value.Resolve(); v.Kind() {
@@ -206,7 +202,7 @@ func cleanAttr(secrets *redact.Set, a slog.Attr) slog.Attr {
 		}
 		a.Value = slog.GroupValue(group...)
 	case slog.KindAny:
-		a.Value = cleanAny(secrets, v)
+		a.Value = cleanAny(secrets, v.Any())
 	default:
 		if text := v.String(); secrets.Contains(text) {
 			v = slog.StringValue(secrets.String(text))
@@ -216,22 +212,29 @@ func cleanAttr(secrets *redact.Set, a slog.Attr) slog.Attr {
 	return a
 }
 
-func cleanAny(secrets *redact.Set, v slog.Value) (clean slog.Value) {
+// cleanAny renders a value of the caller's types, once and now: handlers would do
+// it in ways of their own (the text handler prints unexported fields), and later,
+// when it may have changed.
+func cleanAny(secrets *redact.Set, value any) (clean slog.Value) {
 	defer func() {
-		if recover() != nil { // a marshaller of the caller's types
+		if recover() != nil {
 			clean = slog.StringValue("!PANIC")
 		}
 	}()
-	if err, ok := v.Any().(error); ok {
+	if value == nil {
+		return slog.AnyValue(nil)
+	}
+	if err, ok := value.(error); ok {
 		return slog.StringValue(secrets.String(err.Error()))
 	}
-	text := fmt.Sprintf("%+v", v.Any())
-	encoded, err := json.Marshal(v.Any())
-	switch {
-	case err == nil && (secrets.Contains(text) || !bytes.Equal(secrets.JSON(encoded), encoded)):
-		return slog.AnyValue(secrets.JSON(encoded))
-	case secrets.Contains(text):
-		return slog.StringValue(secrets.String(text))
+	encoded, err := json.Marshal(value)
+	if err != nil {
+		return slog.StringValue(secrets.String("!ERROR:" + err.Error()))
 	}
-	return v
+	encoded = secrets.JSON(encoded)
+	var text string
+	if json.Unmarshal(encoded, &text) == nil && encoded[0] == '"' {
+		return slog.StringValue(text)
+	}
+	return slog.AnyValue(json.RawMessage(encoded))
 }

@@ -234,3 +234,23 @@ func TestSecretsOfOneRunOnly(t *testing.T) {
 	rec, _ := execute(t, r, func(context.Context) (any, error) { return "an-ordinary-word", nil })
 	assert.JSONEq(t, `"an-ordinary-word"`, string(rec.Result))
 }
+
+// An input is stored as it is, so a run cannot hand a secret on in one.
+func TestSecretsInInputs(t *testing.T) {
+	r := start(t, workflow.Config{})
+	echo := workflow.MustRegister(r, "echo", func(_ context.Context, in []string) ([]string, error) { return in, nil })
+	rec, _ := execute(t, r, func(ctx context.Context) (any, error) {
+		_, err := echo.Execute(ctx, "org-1", []string{"nothing yet", canary})
+		if err != nil {
+			return nil, err
+		}
+		tell(ctx, canary)
+		_, err = echo.Execute(ctx, "org-1", []string{url.QueryEscape(canary)})
+		return nil, err
+	})
+	require.Equal(t, workflow.Failed, rec.Status)
+	assert.Contains(t, rec.Error.Message, "holds a secret")
+	page, err := r.Executions(t.Context(), workflow.Filter{AllScopes: true, Workflow: "echo"}, "")
+	require.NoError(t, err)
+	assert.Len(t, page.Items, 1, "what was a secret by then was not queued")
+}

@@ -28,7 +28,16 @@ type run struct {
 	secrets *redact.Set // what the run resolved so far
 	logs    *logBuffer
 	log     *slog.Logger // Config.Logger with what identifies the run
+	logger  *slog.Logger // the function's own
 	cancel  context.CancelCauseFunc
+}
+
+type runKey struct{}
+
+// runFrom returns the run that ctx belongs to, or nil.
+func runFrom(ctx context.Context) *run {
+	x, _ := ctx.Value(runKey{}).(*run)
+	return x
 }
 
 // launch begins to run rec, in a slot that the caller took and that the run's
@@ -47,7 +56,8 @@ func (r *Registry) launch(d *definition, rec *Record) {
 		Workflow: d.name, ExecutionID: rec.ID, Attempt: rec.Attempt, Scope: rec.Scope, CrossOrg: d.crossOrg,
 		Redact: x.secrets.Add,
 	})
-	ctx = context.WithValue(ctx, loggerKey{}, slog.New(newHandler(x)))
+	x.logger = slog.New(newHandler(x))
+	ctx = context.WithValue(ctx, runKey{}, x)
 	ctx, stop := context.WithTimeoutCause(ctx, d.timeout, errTimedOut)
 
 	r.mu.Lock()

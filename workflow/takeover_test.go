@@ -77,14 +77,14 @@ func TestTakeover(t *testing.T) {
 			causes = append(causes, context.Cause(ctx))
 			return "from a", nil
 		})
+		rec, err := a.Execute(t.Context(), "work", async(``))
+		require.NoError(t, err)
+		synctest.Wait()
+		require.Equal(t, workflow.Running, get(t, a, rec.ID).Status)
 		workflow.MustRegister(b, "work", func(ctx context.Context, _ struct{}) (string, error) {
 			time.Sleep(time.Minute)
 			return fmt.Sprint("from b, attempt ", workflow.Attempt(ctx)), nil
 		})
-		rec, err := a.Execute(t.Context(), "work", async(``))
-		require.NoError(t, err)
-		synctest.Wait() // whoever polls first; a was woken
-		require.Equal(t, workflow.Running, get(t, a, rec.ID).Status)
 
 		time.Sleep(time.Minute)
 		require.Equal(t, 1, get(t, a, rec.ID).Attempt, "while a lives, b leaves it alone")
