@@ -80,6 +80,17 @@ func (e *Error) Unwrap() []error {
 	return []error{e.Kind, e.Err}
 }
 
+// codes are what ErrorCode returns.
+var codes = map[error]string{
+	ErrNotFound: "not_found", ErrNotConnected: "not_connected", ErrReauthRequired: "reauth_required",
+	ErrUnavailable: "unavailable", ErrNoOrg: "no_org", ErrForbiddenOrg: "forbidden_org",
+	ErrNotInteractive: "not_interactive", ErrNotOwn: "not_own_connection", ErrInvalid: "invalid",
+}
+
+// ErrorCode returns Kind as a code, such as "reauth_required". It is what the
+// history of a workflow run shows that failed with this error.
+func (e *Error) ErrorCode() string { return codes[e.Kind] }
+
 // wrap translates an error of the token machinery. Errors of contexts stay what
 // they are: the caller went away, the integration is not to blame.
 func (r *Registry) wrap(d *definition, org string, err error) error {

@@ -167,6 +167,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, "https://app.example.com/oauth/connect/Graph?org=acme", e.ConnectURL)
 	require.Equal(t, tokenstore.NotConnected, e.Status)
+	require.Equal(t, "not_connected", e.ErrorCode())
 	require.ErrorContains(t, err, "connect at https://app.example.com/oauth/connect/Graph")
 
 	_, err = integrations.Get(t.Context(), "Graph")

@@ -68,6 +68,10 @@ func (s Status) WithoutFallback() Status {
 		return s
 	}
 	s.StatusMessage = fallbackMessage
+	if s.Status != tokenstore.Active {
+		s.StatusMessage = "The shared connection, which serves this organization, does not work at the moment. " +
+			"Connect an account of your own, or tell an administrator."
+	}
 	s.LastError, s.ExpiresAt, s.LastRefreshAt, s.UpdatedAt = nil, time.Time{}, time.Time{}, time.Time{}
 	s.EntityID, s.AccountID, s.AccountName, s.ConnectedBy = "", "", "", ""
 	s.ScopesRequested, s.ScopesGranted = nil, nil

@@ -70,4 +70,4 @@ func (e *RunError) Error() string {
 
 // Code returns the failure's code, so that a workflow which returns the error of
 // another one fails with the same code.
-func (e *RunError) Code() string { return e.Failure.Code }
+func (e *RunError) ErrorCode() string { return e.Failure.Code }

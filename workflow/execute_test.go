@@ -115,8 +115,8 @@ func TestRunContext(t *testing.T) {
 
 type coded struct{ code string }
 
-func (c coded) Error() string { return "it went wrong" }
-func (c coded) Code() string  { return c.code }
+func (c coded) Error() string     { return "it went wrong" }
+func (c coded) ErrorCode() string { return c.code }
 
 type awkward struct{}
 
@@ -154,7 +154,7 @@ func TestFailures(t *testing.T) {
 			require.ErrorAs(t, err, &failed)
 			assert.Equal(t, workflow.Failed, failed.Status)
 			assert.Equal(t, workflow.Failure{Code: tt.code, Message: tt.message}, failed.Failure)
-			assert.Equal(t, tt.code, failed.Code())
+			assert.Equal(t, tt.code, failed.ErrorCode())
 			assert.Contains(t, err.Error(), ex.ID())
 			assert.Nil(t, get(t, r, ex.ID()).Result)
 		})

@@ -37,7 +37,7 @@ const (
 func (s Status) Finished() bool { return s == Succeeded || s == Failed || s == TimedOut }
 
 // Codes of failures that Bifrost gives. A workflow's error gives its own if it
-// has, or wraps an error that has, a method Code() string.
+// has, or wraps an error that has, a method ErrorCode() string.
 const (
 	CodeError   = "error"   // the function returned an error
 	CodePanic   = "panic"   // the function panicked

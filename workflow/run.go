@@ -138,9 +138,9 @@ func (x *run) call(ctx context.Context) (e ending) {
 
 // codeOf returns the code that an error, or one it wraps, gives itself.
 func codeOf(err error) string {
-	var coded interface{ Code() string }
+	var coded interface{ ErrorCode() string }
 	if errors.As(err, &coded) {
-		if code := coded.Code(); code != "" {
+		if code := coded.ErrorCode(); code != "" {
 			return code
 		}
 	}

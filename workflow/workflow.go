@@ -123,6 +123,6 @@ type codedError struct {
 	err           error
 }
 
-func (e *codedError) Error() string { return e.message + ": " + e.err.Error() }
-func (e *codedError) Unwrap() error { return e.err }
-func (e *codedError) Code() string  { return e.code }
+func (e *codedError) Error() string     { return e.message + ": " + e.err.Error() }
+func (e *codedError) Unwrap() error     { return e.err }
+func (e *codedError) ErrorCode() string { return e.code }
