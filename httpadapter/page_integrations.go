@@ -1,0 +1,135 @@
+package httpadapter
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/bifrost-go/bifrost/integrations"
+	"github.com/bifrost-go/bifrost/tokenstore"
+)
+
+// badge is a status in a word and a color.
+type badge struct {
+	Tone string // "good", "warn", "bad", "idle"
+	Text string
+}
+
+func statusBadge(s tokenstore.Status) badge {
+	switch s {
+	case tokenstore.Active:
+		return badge{"good", "Active"}
+	case tokenstore.Degraded:
+		return badge{"warn", "Degraded"}
+	case tokenstore.ReauthRequired:
+		return badge{"bad", "Reconnect required"}
+	case integrations.Connecting:
+		return badge{"idle", "Connecting"}
+	default:
+		return badge{"idle", "Not connected"}
+	}
+}
+
+// integrationCard is one integration on a page.
+type integrationCard struct {
+	ID, Name, Description string
+	Badge                 badge
+	Shared                bool // served by the fallback
+	Owner                 string
+	OwnerLink             string // where an organization's own is managed; empty: here
+	Message               string
+	Error                 *errorNote
+	Account, Entity       string
+	Requested, Granted    []string
+	Expires, Renewed      *stamp
+	RedirectURI           string
+	Connect               *connectForm
+	Refresh, Disconnect   string // URLs of the POSTs; empty: not offered
+}
+
+// Facts reports whether there is anything to list.
+func (k integrationCard) Facts() bool {
+	return k.Account != "" || k.Entity != "" || k.Expires != nil || k.Renewed != nil || len(k.Requested)+len(k.Granted) > 0
+}
+
+type errorNote struct {
+	Code, Message string
+	At            *stamp
+}
+
+// card describes an integration for a person; s is what the caller may see.
+func (h *Handler) card(s integrations.Status, c caller) integrationCard {
+	now := time.Now()
+	k := integrationCard{
+		ID: s.ID, Name: s.Name, Description: s.Description, Badge: statusBadge(s.Status),
+		Shared: s.Via == integrations.ViaFallback, Owner: s.Owner, Message: cleanText(s.StatusMessage, 600),
+		Entity: s.EntityID, Requested: s.ScopesRequested, Granted: s.ScopesGranted,
+		Expires: stampOf(s.ExpiresAt, now), Renewed: stampOf(s.LastRefreshAt, now), RedirectURI: s.RedirectURI,
+	}
+	if s.Flow == "" {
+		k.Badge = badge{"idle", "No sign-in needed"}
+	}
+	if k.Account = cleanText(s.AccountName, 200); k.Account == "" {
+		k.Account = cleanText(s.AccountID, 200)
+	}
+	if e := s.LastError; e != nil {
+		k.Message = cleanText(strings.TrimSuffix(s.StatusMessage, e.Message), 600) // it stands below
+		k.Error = &errorNote{cleanText(e.Code, 100), cleanText(e.Message, 500), stampOf(e.At, now)}
+	}
+	// An organization's own integration is managed in its view, so that an
+	// administrator always sees for whom a button acts.
+	if s.Owner != "" && s.Owner != c.org {
+		k.OwnerLink = h.link("/", s.Owner)
+		return k
+	}
+	k.Connect = h.connectForm(s, c, "")
+	if s.Via == integrations.ViaOwn {
+		base := "/api/integrations/" + url.PathEscape(s.Name)
+		k.Refresh, k.Disconnect = h.link(base+"/refresh", c.queryOrg()), h.link(base+"/disconnect", c.queryOrg())
+	}
+	return k
+}
+
+type integrationsView struct {
+	Cards []integrationCard
+	Org   string
+	Next  string // link to more
+}
+
+// integrationsPage is where accounts are connected by hand.
+func (h *Handler) integrationsPage(w http.ResponseWriter, r *http.Request, c caller) error {
+	all, err := h.bf.Integrations.List(r.Context(), c.option())
+	if err != nil {
+		return err
+	}
+	page, next, err := pageOfStatuses(r, all)
+	if err != nil {
+		return err
+	}
+	body := integrationsView{Org: c.org, Next: h.next("/", c, next)}
+	var targets []string
+	for _, s := range page {
+		card := h.card(c.view(s), c)
+		if card.Connect != nil {
+			targets = append(targets, card.Connect.origin)
+		}
+		body.Cards = append(body.Cards, card)
+	}
+	return h.show(w, r, view{
+		template: "integrations", title: "Integrations", section: "integrations", caller: &c, path: "/",
+		formTargets: targets, body: body,
+	})
+}
+
+// next returns the link to the next page of a list; empty if there is none.
+func (h *Handler) next(path string, c caller, cursor string) string {
+	if cursor == "" {
+		return ""
+	}
+	query := url.Values{"cursor": {cursor}}
+	if org := c.queryOrg(); org != "" {
+		query.Set("org", org)
+	}
+	return h.link(path, "") + "?" + query.Encode()
+}

@@ -1,0 +1,152 @@
+package httpadapter
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/bifrost-go/bifrost/integrations"
+	"github.com/bifrost-go/bifrost/oauthflow"
+	"github.com/bifrost-go/bifrost/workflow"
+)
+
+// problem is an error as RFC 9457 has it (application/problem+json). It is shown
+// to whoever asked, so it holds no secret.
+type problem struct {
+	Type   string       `json:"type"` // a code such as "not-own-connection"
+	Title  string       `json:"title"`
+	Status int          `json:"status"`
+	Detail string       `json:"detail,omitempty"`
+	Errors []fieldError `json:"errors,omitempty"`
+
+	retryAfter time.Duration
+	allow      string // the Allow header of 405
+	cause      error  // for the log, not for the reply
+}
+
+type fieldError struct {
+	Field   string `json:"field"`
+	Message string `json:"message"`
+}
+
+// Error implements error.
+func (p *problem) Error() string { return p.Type + ": " + p.Detail }
+
+var errNotFound = &problem{Status: http.StatusNotFound, Type: "not-found", Detail: "There is no such thing, or it is not yours to see."}
+
+func malformed(detail string) error {
+	return &problem{Status: http.StatusBadRequest, Type: "malformed", Detail: detail}
+}
+
+// invalidField is the answer to a field that cannot be accepted.
+func invalidField(field, message string) error {
+	return invalidFields(fieldError{field, message})
+}
+
+func invalidFields(fields ...fieldError) error {
+	texts := make([]string, len(fields))
+	for i, f := range fields {
+		texts[i] = strings.TrimSpace(f.Field + " " + f.Message)
+	}
+	return &problem{
+		Status: http.StatusUnprocessableEntity, Type: "invalid", Detail: strings.Join(texts, "; ") + ".", Errors: fields,
+	}
+}
+
+// problemOf translates an error. What nobody planned becomes a 500 whose text is
+// in the log only.
+func problemOf(err error) *problem {
+	var (
+		own       *problem
+		in        *integrations.Error
+		input     *workflow.InputError
+		tooLarge  *http.MaxBytesError
+		statusFor = func(status int, kind, detail string) *problem {
+			return &problem{Status: status, Type: kind, Detail: detail, cause: err}
+		}
+	)
+	switch {
+	case errors.As(err, &own):
+		return own
+	case errors.As(err, &in):
+		return integrationProblem(in)
+	case errors.As(err, &input):
+		fields := make([]fieldError, len(input.Fields))
+		for i, f := range input.Fields {
+			fields[i] = fieldError{strings.TrimSuffix("input."+f.Field, "."), f.Message}
+		}
+		return problemOf(invalidFields(fields...))
+	case errors.As(err, &tooLarge):
+		return statusFor(http.StatusRequestEntityTooLarge, "too-large",
+			"The body is larger than "+strconv.FormatInt(tooLarge.Limit, 10)+" bytes.")
+	case errors.Is(err, workflow.ErrUnknown), errors.Is(err, workflow.ErrNotFound), errors.Is(err, workflow.ErrInvalidOrg):
+		return errNotFound
+	case errors.Is(err, workflow.ErrBadCursor):
+		return problemOf(errBadCursor)
+	case errors.Is(err, workflow.ErrNotStarted):
+		return statusFor(http.StatusServiceUnavailable, "unavailable", "Bifrost is not started: the program must call bf.Start(ctx).")
+	case errors.Is(err, workflow.ErrClosed), errors.Is(err, oauthflow.ErrClosed):
+		return statusFor(http.StatusServiceUnavailable, "unavailable", "This server is stopping. Try again.")
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return statusFor(http.StatusServiceUnavailable, "unavailable", "This took too long. Try again.")
+	}
+	return statusFor(http.StatusInternalServerError, "internal", "Something went wrong here; the server's log says what.")
+}
+
+func integrationProblem(e *integrations.Error) *problem {
+	p := &problem{retryAfter: e.RetryAfter, cause: e, Detail: integrationDetail(e)}
+	switch {
+	case errors.Is(e, integrations.ErrNotFound):
+		return errNotFound
+	case errors.Is(e, integrations.ErrForbiddenOrg), errors.Is(e, integrations.ErrNoOrg):
+		return errForbidden
+	case errors.Is(e, integrations.ErrNotConnected):
+		p.Status, p.Type = http.StatusConflict, "not-connected"
+	case errors.Is(e, integrations.ErrReauthRequired):
+		p.Status, p.Type = http.StatusConflict, "reauth-required"
+	case errors.Is(e, integrations.ErrNotInteractive):
+		p.Status, p.Type = http.StatusConflict, "not-interactive"
+	case errors.Is(e, integrations.ErrNotOwn):
+		p.Status, p.Type = http.StatusConflict, "not-own-connection"
+	case errors.Is(e, integrations.ErrInvalid):
+		p.Status, p.Type = http.StatusConflict, "invalid-definition"
+	default:
+		p.Status, p.Type = http.StatusServiceUnavailable, "unavailable"
+	}
+	return p
+}
+
+// integrationDetail is e's text for a person: without the package's name.
+func integrationDetail(e *integrations.Error) string {
+	return strings.TrimPrefix(e.Error(), "integrations: ")
+}
+
+// write sends the problem as JSON.
+func (p *problem) write(w http.ResponseWriter) {
+	out := *p
+	if out.Title == "" {
+		out.Title = http.StatusText(out.Status)
+	}
+	p.headers(w)
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(out.Status)
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(out) // the client went away, or not
+}
+
+// headers sets what belongs to the problem in either form.
+func (p *problem) headers(w http.ResponseWriter) {
+	if p.allow != "" {
+		w.Header().Set("Allow", p.allow)
+	}
+	if p.Status == http.StatusServiceUnavailable || p.retryAfter > 0 {
+		seconds := max(1, int64(math.Ceil(p.retryAfter.Seconds())))
+		w.Header().Set("Retry-After", strconv.FormatInt(seconds, 10))
+	}
+}
