@@ -91,8 +91,8 @@ func migrateLocked(ctx context.Context, conn *sql.Conn, all []migration, now str
 		if _, err := conn.ExecContext(ctx, m.script); err != nil {
 			return fmt.Errorf("migration %s: %w", m.name, err)
 		}
-		if _, err := conn.ExecContext(ctx, `INSERT INTO bifrost_migrations (version, name, oldest, applied_at)
-			VALUES ($1, $2, $3, `+now+`)`, m.version, m.name, m.oldest); err != nil {
+		if _, err := conn.ExecContext(ctx, strings.ReplaceAll(`INSERT INTO bifrost_migrations (version, name, oldest, applied_at)
+			VALUES ($1, $2, $3, {now})`, "{now}", now), m.version, m.name, m.oldest); err != nil {
 			return fmt.Errorf("migration %s: %w", m.name, err)
 		}
 	}

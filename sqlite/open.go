@@ -218,6 +218,9 @@ func create(path string) error {
 	case err == nil:
 		return f.Close()
 	case errors.Is(err, os.ErrExist):
+		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("sqlite: %s is a symbolic link to a file that does not exist; create that file or remove the link", path)
+		}
 		return nil // another process was faster
 	case errors.Is(err, os.ErrNotExist):
 		return fmt.Errorf("sqlite: the directory %s does not exist; create it", filepath.Dir(path))

@@ -90,6 +90,8 @@ func TestOpenRefuses(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, db.Close())
 	require.NoError(t, os.Truncate(cut, 5000))
+	dangling := filepath.Join(dir, "link.db")
+	require.NoError(t, os.Symlink(filepath.Join(dir, "gone.db"), dangling))
 
 	tests := []struct{ name, path, says string }{
 		{"no path", "", "use bifrost.Memory()"},
@@ -102,6 +104,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"text", file("text.db", strings.Repeat("This is a letter, not a database.\n", 100)), "not an SQLite database"},
 		{"almost", file("almost.db", "SQLite format 3\x00"+strings.Repeat("x", 4096)), "not an SQLite database"},
 		{"damaged", cut, "the database is damaged; restore a backup"},
+		{"a dangling link", dangling, "symbolic link to a file that does not exist"},
 		{"NUL", dir + "/a\x00b", "invalid argument"},
 	}
 	for _, test := range tests {
@@ -113,7 +116,7 @@ func TestOpenRefuses(t *testing.T) {
 	}
 	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)
-	assert.Len(t, entries, 4, "nothing was created")
+	assert.Len(t, entries, 5, "nothing was created")
 }
 
 // pool opens path as a program with settings of its own does.

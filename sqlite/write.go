@@ -59,7 +59,6 @@ func (db *DB) write(ctx context.Context, fn func(t *tx) error) error {
 		}
 	}
 	if err := j.run(t, fn); err != nil {
-		<-j.done
 		return err
 	}
 	return <-j.done
@@ -160,7 +159,7 @@ func (w *writer) loop() {
 	began := time.Now()
 	for w.rest() {
 		if time.Since(began) > turnLength {
-			time.Sleep(turnPause)
+			<-time.After(turnPause)
 			began = time.Now()
 		}
 		w.batch()
@@ -316,7 +315,7 @@ func patiently(ctx context.Context, do func() error) error {
 		select {
 		case <-ctx.Done():
 			return err
-		case <-time.After(time.Millisecond + rand.N(4*time.Millisecond)):
+		case <-time.After(time.Millisecond + rand.N(4*time.Millisecond)): //nolint:gosec // spreads retries, no secret
 		}
 	}
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -120,6 +122,60 @@ func TestBrokenStatementFailsItsWriteOnly(t *testing.T) {
 	require.ErrorContains(t, err, "not confirmed")
 	require.NoError(t, db.write(t.Context(), put("n", 1)))
 	assert.Equal(t, 2, value(t, db, "n"))
+}
+
+// A full disk fails the write that met it, whoever shares its commit hears that
+// nothing was confirmed, and when there is room again all is well.
+func TestFullDisk(t *testing.T) {
+	db := openTemp(t)
+	big := func(tx *tx) error {
+		_, _ = tx.conn.ExecContext(tx.ctx, "PRAGMA max_page_count = 1") // as many as there are
+		_, err := tx.exec(`INSERT INTO bifrost_key_checks (key_id, sealed) VALUES ('big', zeroblob(1000000))`)
+		_, _ = tx.conn.ExecContext(tx.ctx, "PRAGMA max_page_count = 1000000")
+		return err
+	}
+	var confirmed atomic.Int32
+	var wg sync.WaitGroup
+	for i := range 100 {
+		wg.Go(func() {
+			if i%5 == 0 {
+				assert.ErrorContains(t, db.write(t.Context(), big), "the disk is full")
+			} else if db.write(t.Context(), put("n", 1)) == nil {
+				confirmed.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	assert.Equal(t, int(confirmed.Load()), value(t, db, "n"))
+	require.NoError(t, db.write(t.Context(), put("n", 1)))
+}
+
+func TestPatienceEnds(t *testing.T) {
+	db := openTemp(t)
+	var busy error
+	require.NoError(t, db.write(t.Context(), func(*tx) error {
+		conn, err := db.reader.Conn(t.Context())
+		require.NoError(t, err)
+		defer func() { require.NoError(t, conn.Close()) }()
+		_, busy = conn.ExecContext(t.Context(), "PRAGMA busy_timeout = 0; PRAGMA query_only = 0; BEGIN IMMEDIATE")
+		_, err = conn.ExecContext(t.Context(), "PRAGMA busy_timeout = 10000; PRAGMA query_only = 1")
+		return err
+	}))
+	require.True(t, isBusy(busy), "%v", busy)
+	require.ErrorContains(t, explain(busy), "another process has held the database's lock")
+	synctest.Test(t, func(t *testing.T) {
+		start, asked := time.Now(), 0
+		err := patiently(t.Context(), func() error { asked++; return busy })
+		assert.Same(t, busy, err)
+		assert.InDelta(t, lockPatience, time.Since(start), float64(time.Second))
+		assert.Greater(t, asked, 1000)
+
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		start = time.Now()
+		require.Error(t, patiently(ctx, func() error { return busy }))
+		assert.Equal(t, time.Second, time.Since(start))
+	})
 }
 
 func TestClosedDatabase(t *testing.T) {

@@ -76,7 +76,7 @@ func (s *Sealer) Seal(ctx context.Context, plaintext []byte, b Binding) ([]byte,
 // or ErrUnknownKey, wrapped, or the context's.
 func (s *Sealer) Open(ctx context.Context, sealed []byte, b Binding) ([]byte, error) {
 	if len(sealed) == 0 || sealed[0] != sealFormat {
-		return nil, fmt.Errorf("%w: %s has no format this version knows", ErrSealBroken, b.Field)
+		return nil, fmt.Errorf("%w (%s): a format this version does not know", ErrSealBroken, b.Field)
 	}
 	var plaintext []byte
 	var err error
@@ -90,9 +90,9 @@ func (s *Sealer) Open(ctx context.Context, sealed []byte, b Binding) ([]byte, er
 		return plaintext, nil
 	case errors.Is(err, ErrUnknownKey), errors.Is(err, ErrSealBroken),
 		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return nil, fmt.Errorf("%s: %w", b.Field, err)
+		return nil, fmt.Errorf("%w (%s)", err, b.Field)
 	default:
-		return nil, fmt.Errorf("%s: %w: %w", b.Field, ErrSealBroken, err)
+		return nil, fmt.Errorf("%w (%s): %w", ErrSealBroken, b.Field, err)
 	}
 }
 
