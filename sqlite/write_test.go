@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 )
 
 func openTemp(t *testing.T) *DB {
@@ -184,4 +185,51 @@ func TestClosedDatabase(t *testing.T) {
 	require.NoError(t, db.Close())
 	require.ErrorIs(t, db.write(t.Context(), put("n", 1)), ErrClosed)
 	require.ErrorIs(t, db.one(t.Context(), nil, `SELECT 1`), ErrClosed)
+}
+
+func TestConnectionSettings(t *testing.T) {
+	db := openTemp(t)
+	want := map[string]string{"synchronous": "2", "foreign_keys": "1", "journal_mode": "wal", "query_only": "0"}
+	require.NoError(t, db.write(t.Context(), func(tx *tx) error {
+		for pragma, value := range want {
+			var got string
+			require.NoError(t, tx.one([]any{&got}, "PRAGMA "+pragma))
+			assert.Equal(t, value, got, pragma)
+		}
+		return nil
+	}))
+	want["query_only"], want["busy_timeout"] = "1", "10000"
+	for pragma, value := range want {
+		var got string
+		require.NoError(t, db.one(t.Context(), []any{&got}, "PRAGMA "+pragma))
+		assert.Equal(t, value, got, pragma)
+	}
+
+	borrowed, err := New(openPool(t, filepath.Join(t.TempDir(), "app.db")+"?_pragma=synchronous(OFF)"))
+	require.NoError(t, err)
+	require.NoError(t, borrowed.write(t.Context(), func(tx *tx) error {
+		for _, pragma := range []string{"synchronous", "foreign_keys"} {
+			var got string
+			require.NoError(t, tx.one([]any{&got}, "PRAGMA "+pragma))
+			assert.Equal(t, want[pragma], got, "%s of a borrowed connection", pragma)
+		}
+		return nil
+	}))
+	require.NoError(t, borrowed.Close())
+}
+
+func TestCloseLeavesNothingRunning(t *testing.T) {
+	ignore := goleak.IgnoreCurrent()
+	db, err := Open(filepath.Join(t.TempDir(), "bifrost.db"))
+	require.NoError(t, err)
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			err := db.write(t.Context(), put("n", 1))
+			assert.True(t, err == nil || errors.Is(err, ErrClosed), "%v", err)
+		})
+	}
+	require.NoError(t, db.Close())
+	wg.Wait()
+	goleak.VerifyNone(t, ignore)
 }
