@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/bifrost-go/bifrost/internal/scope"
@@ -242,7 +243,7 @@ func message(c *tokenstore.Connection) string {
 	case tokenstore.Degraded:
 		return "The last renewal failed and will be tried again." + detail
 	case tokenstore.ReauthRequired:
-		return reauthMessage(c.Reason) + detail
+		return strings.TrimSuffix(reauthMessage(c.Reason), ".") + " (" + c.Reason + ")." + detail
 	default:
 		return "Not connected."
 	}
