@@ -107,7 +107,6 @@ func (s *site) start(t *testing.T, addr string) *app {
 func (s *site) launch(t *testing.T, addr string, env ...string) *app {
 	t.Helper()
 	a := &app{site: s, addr: addr, output: &output{}, exited: make(chan struct{})}
-	//nolint:noctx // it ends by signal at the test's cleanup, after t.Context() is done
 	a.cmd = exec.Command(quickstart)
 	a.cmd.Dir = s.home
 	a.cmd.Env = append([]string{
@@ -142,7 +141,7 @@ func (a *app) stop(t *testing.T) {
 		t.Errorf("the race detector spoke:\n%s", a.output)
 	}
 	if t.Failed() {
-		t.Logf("quickstart on %s printed:\n%s", a.addr, a.output)
+		t.Logf("quickstart on %s printed, at last:\n%s", a.addr, a.output.tail(40))
 	}
 }
 
@@ -168,6 +167,12 @@ func (o *output) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.buf.String()
+}
+
+// tail returns the last lines.
+func (o *output) tail(lines int) string {
+	all := strings.Split(strings.TrimSpace(o.String()), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
 // poll asks until the answer is yes, an error, or ctx ends.

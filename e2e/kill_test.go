@@ -189,8 +189,7 @@ func (k *killer) checkConnection(ctx context.Context, t *testing.T, killed time.
 		return
 	}
 	require.Equal(t, "reauth_required", st.Status)
-	require.NotNil(t, st.LastError, st.StatusMessage)
-	require.Equal(t, "lost_rotation", st.LastError.Code, st.StatusMessage)
+	require.Contains(t, st.StatusMessage, "lost_rotation")
 	require.NotNil(t, k.provider, "the stand-in was killed as well: no reply can have been lost after its state was written")
 	j := k.provider.journal(t)
 	require.True(t, j.onTheWire(killed), "lost at %s, and no token request was on the wire:\n%s", killed.Format("15:04:05.000"), j)

@@ -38,7 +38,6 @@ func startProvider(t *testing.T, base, secret, auth string) *provider {
 	need(t, err == nil, "oidc-provider (npm ci in e2e/oidc)")
 
 	errors := &output{}
-	//nolint:noctx // it ends when its standard input is closed, at the test's cleanup
 	cmd := exec.Command(node, "server.mjs")
 	cmd.Dir = "oidc"
 	cmd.Env = append(os.Environ(),
