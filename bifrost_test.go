@@ -2,7 +2,6 @@ package bifrost_test
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"path/filepath"
 	"testing"
@@ -30,7 +29,7 @@ func config(t *testing.T) bifrost.Config {
 	t.Helper()
 	return bifrost.Config{
 		BaseURL: "https://app.example.com", Store: bifrost.Memory(), Keys: keyring(t, tokenstore.GenerateKey()),
-		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Logger: slog.New(slog.DiscardHandler),
 	}
 }
 

@@ -107,19 +107,17 @@ func TestClientDropsTheTokenOnRedirectsElsewhere(t *testing.T) {
 	}
 }
 
-// rejecting answers 401 to one token and 200 to any other.
-func rejecting(token func() string) func(*http.Request) *http.Response {
-	return func(req *http.Request) *http.Response {
-		if req.Header.Get("Authorization") == "Bearer "+token() {
-			return reply(401, nil)
-		}
-		return reply(200, nil)
+// unless answers 401 to one token and 200 to any other.
+func unless(req *http.Request, dead string) *http.Response {
+	if req.Header.Get("Authorization") == "Bearer "+dead {
+		return reply(401, nil)
 	}
+	return reply(200, nil)
 }
 
 func TestParallel401sMakeOneRefresh(t *testing.T) {
 	var dead string
-	w, _, in := clientWorld(t, rejecting(func() string { return dead }))
+	w, _, in := clientWorld(t, func(req *http.Request) *http.Response { return unless(req, dead) })
 	dead = in.OAuth().AccessToken()
 	var wg sync.WaitGroup
 	for range 100 {
@@ -168,7 +166,7 @@ func TestAnAPIThatRefusesGoodTokensDoesNotBurnRefreshes(t *testing.T) {
 
 func TestARenewalThatFailsIsTheError(t *testing.T) {
 	var dead string
-	w, _, in := clientWorld(t, rejecting(func() string { return dead }))
+	w, _, in := clientWorld(t, func(req *http.Request) *http.Response { return unless(req, dead) })
 	dead = in.OAuth().AccessToken()
 	w.idp.mu.Lock()
 	clear(w.idp.refresh)

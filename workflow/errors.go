@@ -68,6 +68,6 @@ func (e *RunError) Error() string {
 		e.Workflow, strings.ReplaceAll(string(e.Status), "_", " "), e.ID, e.Failure.Code, e.Failure.Message)
 }
 
-// Code returns the failure's code, so that a workflow which returns the error of
+// ErrorCode returns the failure's code, so that a workflow which returns the error of
 // another one fails with the same code.
 func (e *RunError) ErrorCode() string { return e.Failure.Code }

@@ -41,8 +41,8 @@ func listUsers(apiURL string) func(context.Context, struct{}) (json.RawMessage, 
 			if err != nil {
 				return nil, err
 			}
-			var p page
-			if json.Unmarshal(body, &p) != nil || p.Value == nil {
+			p, isPage := readPage(body)
+			if !isPage {
 				return body, nil
 			}
 			users = append(users, p.Value...)
@@ -54,6 +54,13 @@ func listUsers(apiURL string) func(context.Context, struct{}) (json.RawMessage, 
 		}
 		return nil, fmt.Errorf("the API has more than %d pages", maxPages)
 	}
+}
+
+// readPage reports whether body is a page; anything else is returned as it is.
+func readPage(body []byte) (page, bool) {
+	var p page
+	err := json.Unmarshal(body, &p)
+	return p, err == nil && p.Value != nil
 }
 
 func get(ctx context.Context, client *http.Client, url string) (json.RawMessage, error) {
