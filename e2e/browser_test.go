@@ -92,6 +92,7 @@ func newBrowser(t *testing.T) *browser {
 		chromedp.DisableGPU,
 		chromedp.NoFirstRun,
 		chromedp.Flag("disable-dev-shm-usage", true),
+		chromedp.Flag("hide-scrollbars", true), // as on a telephone
 		// Without these it talks to the world on its own.
 		chromedp.Flag("disable-quic", true),
 		chromedp.Flag("disable-background-networking", true),

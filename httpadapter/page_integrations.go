@@ -107,7 +107,7 @@ func (h *Handler) integrationsPage(w http.ResponseWriter, r *http.Request, c cal
 	if err != nil {
 		return err
 	}
-	body := integrationsView{Org: c.org, Next: h.next("/", c, next)}
+	body := integrationsView{Org: c.org, Next: h.next(r, "/", c, next)}
 	var targets []string
 	for _, s := range page {
 		card := h.card(c.view(s), c)
@@ -122,12 +122,18 @@ func (h *Handler) integrationsPage(w http.ResponseWriter, r *http.Request, c cal
 	})
 }
 
-// next returns the link to the next page of a list; empty if there is none.
-func (h *Handler) next(path string, c caller, cursor string) string {
+// next returns the link to the next page of a list; empty if there is none. It
+// keeps the query's other parameters that mean something.
+func (h *Handler) next(r *http.Request, path string, c caller, cursor string) string {
 	if cursor == "" {
 		return ""
 	}
 	query := url.Values{"cursor": {cursor}}
+	for _, name := range []string{"limit", "workflow"} {
+		if value := r.URL.Query().Get(name); value != "" {
+			query.Set(name, value)
+		}
+	}
 	if org := c.queryOrg(); org != "" {
 		query.Set("org", org)
 	}

@@ -69,10 +69,7 @@ func (h *Handler) showWorkflows(w http.ResponseWriter, r *http.Request, c caller
 	for _, rec := range page.Items {
 		body.Executions = append(body.Executions, h.executionRow(rec, c))
 	}
-	body.Only, body.All, body.Next = cleanText(filter.Workflow, 64), h.link("/workflows", c.queryOrg()), h.next("/workflows", c, page.Next)
-	if body.Next != "" && filter.Workflow != "" {
-		body.Next += "&" + url.Values{"workflow": {filter.Workflow}}.Encode()
-	}
+	body.Only, body.All, body.Next = cleanText(filter.Workflow, 64), h.link("/workflows", c.queryOrg()), h.next(r, "/workflows", c, page.Next)
 	v := view{template: "workflows", title: "Workflows", section: "workflows", caller: &c, path: "/workflows", body: body}
 	if bad != nil {
 		v.status = http.StatusUnprocessableEntity

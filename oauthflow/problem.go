@@ -3,6 +3,7 @@ package oauthflow
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/bifrost-go/bifrost/tokenstore"
@@ -21,8 +22,16 @@ func (v *view) problem(d decision, cause error) *ConnectionError {
 	case d.step == reauth || d.step == expire || c.Status == tokenstore.ReauthRequired:
 		e.Kind, e.Status = ErrReauthRequired, tokenstore.ReauthRequired
 	default:
-		if until := cmpLater(d.until, c.RetryAt); !until.IsZero() {
-			e.RetryAfter = max(0, until.Sub(v.now()))
+		until := d.until
+		if until.Before(c.RetryAt) {
+			until = c.RetryAt
+		}
+		if a := c.Attempt; a != nil && until.Before(a.Deadline) {
+			until = a.Deadline
+		}
+		if !until.IsZero() {
+			// Rounded up: who waits exactly so long must not come too early.
+			e.RetryAfter = max(0, until.Sub(v.now())+time.Millisecond-1).Truncate(time.Millisecond)
 		}
 	}
 	if e.Message == "" && c.Reason == reasonNoRefreshToken {
@@ -30,13 +39,6 @@ func (v *view) problem(d decision, cause error) *ConnectionError {
 			"many want a scope such as offline_access for one"
 	}
 	return e
-}
-
-func cmpLater(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }
 
 // unreadable is the error for a record that cannot be read or opened.
@@ -99,8 +101,8 @@ func explain(e *TokenError) failure {
 	case ClassUnknown:
 		f.message = "The provider's answer to the last refresh is not known."
 	}
-	if text := e.Detail; text != "" {
-		f.message += " " + text
+	if e.Detail != "" {
+		f.message = strings.TrimSuffix(f.message, ".") + " (" + e.Detail + ")."
 	}
 	if e.Description != "" {
 		f.message += fmt.Sprintf(" It said: %q", e.Description)

@@ -95,9 +95,14 @@ func (s scrubber) display(t string, limit int) string {
 	return t
 }
 
+// quoted is a text in Go's double quotes, or the beginning of one.
+var quoted = regexp.MustCompile(`"(\\.|[^"\\])*"?`)
+
 // clean returns err, or if anywhere in its chain stands what must not be seen, an
-// error with a clean text that still is the same well-known errors.
-func (s scrubber) clean(err error) error {
+// error with a clean text that still is the same well-known errors. replied says
+// that the error may quote the reply: net/http does so with whatever it takes for
+// a malformed header, which can be tokens.
+func (s scrubber) clean(err error, replied bool) error {
 	for {
 		u, ok := err.(*url.Error) //nolint:errorlint // the outermost only; inner ones are found below
 		if !ok {
@@ -108,8 +113,12 @@ func (s scrubber) clean(err error) error {
 	if err == nil {
 		return nil
 	}
+	text := s.text(err.Error())
+	if replied {
+		text = quoted.ReplaceAllString(text, `"…"`)
+	}
 	var inner *url.Error
-	if text := s.text(err.Error()); text != err.Error() || errors.As(err, &inner) {
+	if text != err.Error() || errors.As(err, &inner) {
 		c := &cleanError{text: text}
 		for _, known := range []error{context.Canceled, context.DeadlineExceeded, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed} {
 			if errors.Is(err, known) {

@@ -74,7 +74,7 @@ func TestNothingThatWasSentIsInAnError(t *testing.T) {
 						"grant_type": {"authorization_code"}, "code": {canaryCode}, "code_verifier": {canaryVerify},
 						"refresh_token": {canaryRefresh},
 					}})
-					tokenError(t, err)
+					_ = tokenError(t, err)
 				})
 			})
 		}

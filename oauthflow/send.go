@@ -58,7 +58,9 @@ func (r *Requester) send(ctx context.Context, o outgoing) (*answer, *TokenError)
 		}
 		return o.gate()
 	}}
-	req, err := o.build(httptrace.WithClientTrace(ctx, g.trace()), g)
+	over, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	req, err := o.build(httptrace.WithClientTrace(context.WithValue(ctx, overKey{}, over), g.trace()), g)
 	if err != nil {
 		return nil, notBuilt(err)
 	}
@@ -69,17 +71,17 @@ func (r *Requester) send(ctx context.Context, o outgoing) (*answer, *TokenError)
 		transport = NewTransport() // keeps nothing between requests, so a new one will do
 	}
 	// The transport itself, not an http.Client: it follows no redirect.
-	res, err := transport.RoundTrip(req)
+	res, err := transport.RoundTrip(req) //nolint:bodyclose // readBody closes it
 	if err == nil && res == nil {
 		err = errors.New("the transport returned neither a response nor an error")
 	}
 	if err != nil {
 		sent, refused := g.shut()
-		return nil, sendFailure(sent, refused, scrub.clean(err), timeout)
+		return nil, sendFailure(sent, refused, scrub.clean(err, sent), timeout)
 	}
 	a := &answer{status: res.StatusCode, header: res.Header, scrub: scrub}
 	a.body, a.broken = readBody(res)
-	a.broken = scrub.clean(a.broken)
+	a.broken = scrub.clean(a.broken, true)
 	a.receivedAt = time.Now()
 	return a, nil
 }

@@ -102,10 +102,8 @@ func (v *problems) urls(c *Client) {
 func (v *problems) credentials(c *Client) {
 	secret := c.ClientSecret.Reveal()
 	v.add(c.ClientID != "", "ClientID", "is empty: set the id that the provider gave to your app")
-	v.add(!strings.ContainsFunc(c.ClientID, unicode.IsControl), "ClientID", "has control characters: was a line break copied with it?")
-	v.add(c.ClientID == strings.TrimSpace(c.ClientID), "ClientID", "has spaces around it: take them out")
-	v.add(!strings.ContainsFunc(secret, unicode.IsControl), "ClientSecret", "has control characters: was a line break copied with it?")
-	v.add(secret == strings.TrimSpace(secret), "ClientSecret", "has spaces around it: take them out")
+	v.copied("ClientID", c.ClientID)
+	v.copied("ClientSecret", secret)
 	switch c.ClientAuth {
 	case "", AuthPost, AuthBasic:
 		v.add(secret != "", "ClientSecret", "is empty: set the secret that the provider gave to your app, or ClientAuth to AuthNone for a public client")
@@ -115,6 +113,16 @@ func (v *problems) credentials(c *Client) {
 	default:
 		v.add(false, "ClientAuth", "is %q: use AuthPost, AuthBasic or AuthNone", c.ClientAuth)
 	}
+}
+
+// copied finds what goes wrong when a credential is copied by hand; the provider
+// would only say invalid_client.
+func (v *problems) copied(field, text string) {
+	if strings.ContainsFunc(text, unicode.IsControl) {
+		v.add(false, field, "has control characters: was a line break copied with it?")
+		return
+	}
+	v.add(text == strings.TrimSpace(text), field, "has spaces around it: take them out")
 }
 
 func (v *problems) scopes(c *Client) {

@@ -1,8 +1,10 @@
 package oauthflow_test
 
 import (
+	"bytes"
 	"errors"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -63,12 +65,25 @@ func inProcess(h http.HandlerFunc) http.RoundTripper {
 	})
 }
 
+func newServer(t *testing.T, h http.HandlerFunc) *httptest.Server {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body) // see reply
+		if err != nil {
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		h(w, r)
+	}))
+	t.Cleanup(server.Close)
+	return server
+}
+
 // bothWays runs test against h over sockets and in process.
 func bothWays(t *testing.T, h http.HandlerFunc, test func(t *testing.T, r *oauthflow.Requester, c *oauthflow.Client)) {
 	t.Helper()
 	t.Run("socket", func(t *testing.T) {
-		server := httptest.NewServer(h)
-		defer server.Close()
+		server := newServer(t, h)
 		test(t, &oauthflow.Requester{}, wireClient(server.URL))
 	})
 	t.Run("in process", func(t *testing.T) {
@@ -85,9 +100,11 @@ func tokenError(t *testing.T, err error) *oauthflow.TokenError {
 	return e
 }
 
-// reply writes a body with a media type.
+// reply writes a body with a media type. It reads the request first: closing a
+// connection with unread bytes on it resets it, and the reply may be lost.
 func reply(status int, mediaType, body string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
+	return func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header().Set("Content-Type", mediaType)
 		w.WriteHeader(status)
 		_, _ = io.WriteString(w, body)
@@ -110,5 +127,8 @@ func chain(err error) []error {
 	}
 	return all
 }
+
+// quiet takes the log of servers whose clients misbehave on purpose.
+var quiet = log.New(io.Discard, "", 0)
 
 var errGate = errors.New("the stopwatch ran out")
