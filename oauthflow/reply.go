@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -176,11 +175,11 @@ func readScopes(raw json.RawMessage) []string {
 			lists = append(lists, s)
 		}
 	}
-	scopes := []string{}
+	scopes, seen := []string{}, make(map[string]bool)
 	for _, list := range lists {
 		for _, s := range strings.FieldsFunc(list, func(r rune) bool { return unicode.IsSpace(r) || r == ',' }) {
-			if !strings.ContainsFunc(s, unicode.IsControl) && !slices.Contains(scopes, s) {
-				scopes = append(scopes, s)
+			if !seen[s] && !strings.ContainsFunc(s, unicode.IsControl) {
+				scopes, seen[s] = append(scopes, s), true
 			}
 		}
 	}

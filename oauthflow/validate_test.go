@@ -1,0 +1,130 @@
+package oauthflow_test
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/bifrost-go/bifrost/oauthflow"
+	"github.com/bifrost-go/bifrost/tokenstore"
+)
+
+func TestValidateAcceptsWhatWorks(t *testing.T) {
+	for name, change := range map[string]func(*oauthflow.Client){
+		"plain":         func(*oauthflow.Client) {},
+		"explicit flow": func(c *oauthflow.Client) { c.Flow = oauthflow.AuthorizationCode },
+		"templates": func(c *oauthflow.Client) {
+			c.AuthorizationURL = "https://{entity_id}.example.com/{entity_id}?x={entity_id}"
+			c.RefreshURL, c.RevocationURL = c.AuthorizationURL, c.AuthorizationURL
+			c.Issuer, c.RequireIss = "https://example.com/{entity_id}/v2.0", true
+			c.Variables = map[string]oauthflow.VariableKind{"entity_id": oauthflow.Label}
+		},
+		"basic":  func(c *oauthflow.Client) { c.ClientAuth = oauthflow.AuthBasic },
+		"public": func(c *oauthflow.Client) { c.ClientAuth, c.ClientSecret = oauthflow.AuthNone, tokenstore.Secret{} },
+		"knobs": func(c *oauthflow.Client) {
+			c.AuthorizationParams = url.Values{"access_type": {"offline"}, "response_type": {"code"}}
+			c.TokenParams = url.Values{"audience": {"x"}, "grant_type": {"special"}}
+			c.ScopeSeparator, c.Response.Root, c.DeadGrantErrors = ",", "data.token", []string{"gone"}
+			c.RefreshPolicy, c.ReuseGrace, c.DefaultLifetime = oauthflow.Grace, 30*time.Second, time.Hour
+		},
+		"loopback": func(c *oauthflow.Client) {
+			c.AuthorizationURL, c.TokenURL = "http://localhost:1/a", "http://127.0.0.1:1/t"
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := wireClient("https://provider.example")
+			change(c)
+			assert.NoError(t, c.Validate())
+			assert.NoError(t, c.CheckEntity("tenant"))
+		})
+	}
+}
+
+func TestValidateNamesFieldAndRemedy(t *testing.T) {
+	for want, change := range map[string]func(*oauthflow.Client){
+		"Flow is \"device\": leave it empty":                           func(c *oauthflow.Client) { c.Flow = "device" },
+		"AuthorizationURL is empty: set it":                            func(c *oauthflow.Client) { c.AuthorizationURL = "" },
+		"TokenURL is empty: set it":                                    func(c *oauthflow.Client) { c.TokenURL = "" },
+		"TokenURL is not an absolute URL: it must begin with https://": func(c *oauthflow.Client) { c.TokenURL = "example.com" },
+		"TokenURL begins with http://":                                 func(c *oauthflow.Client) { c.TokenURL = "http://example.com/t" },
+		"RefreshURL begins with http://":                               func(c *oauthflow.Client) { c.RefreshURL = "http://example.com/t" },
+		"RevocationURL contains {tenant}, which is not declared":       func(c *oauthflow.Client) { c.RevocationURL = "https://example.com/{tenant}" },
+		"TokenURL contains {region}, but it has no value": func(c *oauthflow.Client) {
+			c.TokenURL, c.Variables = "https://example.com/{region}", map[string]oauthflow.VariableKind{"region": oauthflow.Segment}
+		},
+		"AuthorizationURL has the parameter state in its query": func(c *oauthflow.Client) { c.AuthorizationURL += "?state=1" },
+		"TokenURL has the parameter client_secret in its query": func(c *oauthflow.Client) { c.TokenURL += "?client_secret=canary" },
+		"TokenURL has a query that is not well-formed":          func(c *oauthflow.Client) { c.TokenURL += "?a=%zz" },
+		"Variables declares \"a-b\": names are":                 func(c *oauthflow.Client) { c.Variables = map[string]oauthflow.VariableKind{"a-b": oauthflow.Label} },
+		"Variables declares a as \"host\": use Label":           func(c *oauthflow.Client) { c.Variables = map[string]oauthflow.VariableKind{"a": "host"} },
+		"Issuer is empty, but RequireIss is set":                func(c *oauthflow.Client) { c.RequireIss = true },
+		"Issuer is not an absolute URL":                         func(c *oauthflow.Client) { c.Issuer = "example.com" },
+		"Issuer has a query":                                    func(c *oauthflow.Client) { c.Issuer = "https://example.com/?a=b" },
+		"ClientID is empty: set the id":                         func(c *oauthflow.Client) { c.ClientID = "" },
+		"ClientID has control characters":                       func(c *oauthflow.Client) { c.ClientID = "a\r\nb" },
+		"ClientID has spaces around it":                         func(c *oauthflow.Client) { c.ClientID = " a" },
+		"ClientSecret is empty: set the secret":                 func(c *oauthflow.Client) { c.ClientSecret = tokenstore.Secret{} },
+		"ClientSecret has control characters":                   func(c *oauthflow.Client) { c.ClientSecret = tokenstore.NewSecret("canary\n") },
+		"ClientSecret has spaces around it":                     func(c *oauthflow.Client) { c.ClientSecret = tokenstore.NewSecret("canary ") },
+		"ClientSecret is set, but ClientAuth is AuthNone":       func(c *oauthflow.Client) { c.ClientAuth = oauthflow.AuthNone },
+		"DisablePKCE is set for a public client": func(c *oauthflow.Client) {
+			c.ClientAuth, c.ClientSecret, c.DisablePKCE = oauthflow.AuthNone, tokenstore.Secret{}, true
+		},
+		"ClientAuth is \"guess\": use AuthPost, AuthBasic":                     func(c *oauthflow.Client) { c.ClientAuth = "guess" },
+		"ScopeSeparator is \"\\n\"":                                            func(c *oauthflow.Client) { c.ScopeSeparator = "\n" },
+		"Scopes contains an empty scope":                                       func(c *oauthflow.Client) { c.Scopes = []string{""} },
+		"Scopes contains \"a b\", which has spaces: write one scope":           func(c *oauthflow.Client) { c.Scopes = []string{"a b"} },
+		"Scopes contains \"a,b\", which has the ScopeSeparator":                func(c *oauthflow.Client) { c.Scopes, c.ScopeSeparator = []string{"a,b"}, "," },
+		"AuthorizationParams contains code_challenge_method, which":            func(c *oauthflow.Client) { c.AuthorizationParams = url.Values{"code_challenge_method": {"plain"}} },
+		"AuthorizationParams contains scope, which is set for you: use Scopes": func(c *oauthflow.Client) { c.AuthorizationParams = url.Values{"scope": {"a"}} },
+		"TokenParams contains client_secret, which is set for you: use ClientID and ClientSecret": func(c *oauthflow.Client) {
+			c.TokenParams = url.Values{"client_secret": {"canary"}}
+		},
+		"RefreshParams contains refresh_token":        func(c *oauthflow.Client) { c.RefreshParams = url.Values{"refresh_token": {"canary"}} },
+		"RefreshParams has a parameter without":       func(c *oauthflow.Client) { c.RefreshParams = url.Values{"": {"x"}} },
+		"Response.Root is \"a..b\": write member":     func(c *oauthflow.Client) { c.Response.Root = "a..b" },
+		"Response.ExpiresAt is \".\"":                 func(c *oauthflow.Client) { c.Response.ExpiresAt = "." },
+		"DefaultLifetime is negative":                 func(c *oauthflow.Client) { c.DefaultLifetime = -1 },
+		"ReuseGrace is negative":                      func(c *oauthflow.Client) { c.ReuseGrace = -1 },
+		"RefreshPolicy is \"never\": use Ask":         func(c *oauthflow.Client) { c.RefreshPolicy = "never" },
+		"ReuseGrace is 0, but RefreshPolicy is":       func(c *oauthflow.Client) { c.RefreshPolicy = oauthflow.Grace },
+		"DeadGrantErrors contains \"\", which cannot": func(c *oauthflow.Client) { c.DeadGrantErrors = []string{""} },
+	} {
+		t.Run(want, func(t *testing.T) {
+			c := wireClient("https://provider.example")
+			change(c)
+			err := c.Validate()
+			require.ErrorContains(t, err, "oauthflow: "+want)
+			assertClean(t, every(err))
+			assert.Len(t, strings.Split(err.Error(), "\n"), 1, "one fault, one line")
+		})
+	}
+}
+
+func TestValidateReportsEverything(t *testing.T) {
+	err := (&oauthflow.Client{}).Validate()
+	for _, field := range []string{"AuthorizationURL", "TokenURL", "ClientID", "ClientSecret"} {
+		assert.ErrorContains(t, err, "oauthflow: "+field+" is empty")
+	}
+}
+
+func TestCheckEntity(t *testing.T) {
+	c := wireClient("https://provider.example")
+	require.NoError(t, c.CheckEntity(""))
+	for _, field := range []*string{&c.AuthorizationURL, &c.TokenURL, &c.RefreshURL, &c.RevocationURL, &c.Issuer} {
+		before := *field
+		*field = "https://example.com/{entity_id}"
+		var e *oauthflow.TemplateError
+		require.ErrorAs(t, c.CheckEntity(""), &e)
+		assert.True(t, e.Missing)
+		require.ErrorAs(t, c.CheckEntity("../x"), &e)
+		assert.False(t, e.Missing)
+		assert.NotEmpty(t, e.Field)
+		require.NoError(t, c.CheckEntity("tenant"))
+		*field = before
+	}
+}
