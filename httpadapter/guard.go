@@ -32,6 +32,7 @@ func cspSource(origin string) bool {
 			return false
 		}
 	}
+	host = strings.TrimPrefix(host, "*.")
 	for i := range len(host) {
 		if c := host[i]; !unreserved(c) && strings.IndexByte(":[]", c) < 0 {
 			return false

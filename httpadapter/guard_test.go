@@ -190,4 +190,9 @@ func TestConfigurationMistakes(t *testing.T) {
 			httpadapter.New(s.bf, httpadapter.Config{ReturnOrigins: []string{origin}})
 		}, origin)
 	}
+	for _, origin := range []string{"", "*", "https://", "https://*", "https://a b", "https://a.example/x", "https://a.example;script-src *", "'self'", "https:"} {
+		require.Panics(t, func() {
+			httpadapter.New(s.bf, httpadapter.Config{FormOrigins: []string{origin}})
+		}, origin)
+	}
 }

@@ -3,6 +3,7 @@ package httpadapter
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -28,6 +29,12 @@ type Config struct {
 	// ReturnOrigins are further origins (scheme://host[:port], exactly) that
 	// return_to may lead to. BaseURL's is always allowed.
 	ReturnOrigins []string
+
+	// FormOrigins are further origins that Connect buttons may lead to, such as
+	// https://*.my.salesforce.com. The authorization endpoint's own is always
+	// allowed; if that endpoint at once redirects to another host (Slack, Atlassian
+	// and Salesforce do), Chromium stops there unless the host is named here.
+	FormOrigins []string
 
 	// CheckHost answers requests whose Host is not BaseURL's with 421, or for pages
 	// with a redirect to BaseURL. Where BaseURL is this machine (localhost) that is
@@ -72,6 +79,11 @@ func New(bf *bifrost.Bifrost, cfg Config) *Handler {
 	for _, origin := range cfg.ReturnOrigins {
 		if err := checkOrigin(origin); err != nil {
 			panic(err)
+		}
+	}
+	for _, origin := range cfg.FormOrigins {
+		if !cspSource(origin) {
+			panic(fmt.Errorf("httpadapter: Config.FormOrigins %q: must be scheme://host, where the host may begin with \"*.\"", origin))
 		}
 	}
 	if cfg.PathValue == nil {

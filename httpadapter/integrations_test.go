@@ -57,16 +57,24 @@ func TestRefreshAndDisconnect(t *testing.T) {
 	require.Equal(t, http.StatusConflict, w.Code)
 	require.Equal(t, "not-connected", object(t, w)["type"])
 
+	s.as(root).connect("Graph", "")
+	for _, action := range []string{"refresh", "disconnect"} {
+		w = b.post("/api/integrations/Graph/"+action, "")
+		require.Equal(t, http.StatusConflict, w.Code)
+		require.Equal(t, "not-own-connection", object(t, w)["type"])
+	}
+	require.Equal(t, 1, s.tokenRequests(), "the shared connection is untouched")
+
 	b.connect("Graph", "")
 	w = b.post("/api/integrations/Graph/refresh", "")
 	require.Equal(t, http.StatusOK, w.Code, w.Body)
 	require.NotNil(t, object(t, w)["last_refresh_at"])
-	require.Equal(t, 2, s.tokenRequests())
+	require.Equal(t, 3, s.tokenRequests())
 
 	w = b.post("/api/integrations/Graph/disconnect", "{}")
 	require.Equal(t, http.StatusOK, w.Code, w.Body)
 	require.Equal(t, "revoked", object(t, w)["revocation"])
-	require.Equal(t, "not_connected", object(t, w)["status"])
+	require.Equal(t, "fallback", object(t, w)["connection"], "what serves the organization from now on")
 
 	events := object(t, b.get("/api/integrations/Graph/events"))
 	var what []string

@@ -8,6 +8,7 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"slices"
 )
 
 //go:embed templates
@@ -82,6 +83,9 @@ func (h *Handler) show(w http.ResponseWriter, r *http.Request, v view) error {
 	var page bytes.Buffer
 	if err := templates[v.template].ExecuteTemplate(&page, "layout", data); err != nil {
 		return err
+	}
+	if len(v.formTargets) > 0 {
+		v.formTargets = slices.Concat(v.formTargets, h.cfg.FormOrigins)
 	}
 	w.Header().Set("Content-Security-Policy", contentPolicy(v.formTargets))
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")

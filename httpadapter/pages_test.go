@@ -130,14 +130,14 @@ func TestEveryPage(t *testing.T) {
 
 // Chromium blocks the redirect to a provider that form-action does not name.
 func TestPolicyNamesWhereConnectLeads(t *testing.T) {
-	s := newSite(t)
+	s := newSite(t, func(c *siteConfig) { c.adapter.FormOrigins = []string{"https://*.other.example"} })
 	d := integrations.Definition{Name: "Other", DefaultEntityID: "common", OAuth: client()}
 	d.OAuth.AuthorizationURL, d.OAuth.TokenURL = "https://other.example/authorize", "https://other.example/token"
 	require.NoError(t, s.bf.Integrations.Define(d))
 	policy := func(path string) string {
 		return s.as(root).get(path, asPage).Header().Get("Content-Security-Policy")
 	}
-	require.True(t, strings.HasSuffix(policy("/"), "form-action 'self' "+provider+" https://other.example"), policy("/"))
+	require.True(t, strings.HasSuffix(policy("/"), "form-action 'self' "+provider+" https://other.example https://*.other.example"), policy("/"))
 	require.True(t, strings.HasSuffix(policy("/workflows"), "form-action 'self'"))
 	require.True(t, strings.HasSuffix(policy("/nope"), "form-action 'self'"))
 }

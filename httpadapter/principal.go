@@ -14,7 +14,9 @@ type Principal struct {
 	// User is the host's id of the user. A flow must be finished by the user who
 	// began it, and the history names them.
 	User string
-	// Org is the user's organization, [A-Za-z0-9._~-]{1,128}. Members need one.
+	// Org is the user's organization, [A-Za-z0-9._~-]{1,128}. Members need one. For
+	// an Admin it only matters to [Handler.Middleware]: Bifrost's own routes are
+	// about what ?org= names, and without it about the global connections.
 	Org string
 	// Role is what the user may do; the zero value may do nothing.
 	Role Role

@@ -92,15 +92,16 @@ func (h *Handler) execute(w http.ResponseWriter, r *http.Request, c caller) erro
 	rec, err := h.bf.Workflows.Execute(r.Context(), info.Name, workflow.ExecuteRequest{
 		Scope: c.scope(), Input: f["input"], Async: async, Principal: c.User,
 	})
-	if err != nil {
+	if err != nil && (rec == nil || r.Context().Err() == nil) {
 		return err
 	}
+	// With a record, the host's own deadline for the request ended the waiting only.
 	status := http.StatusOK
 	if async || !rec.Status.Finished() {
 		status = http.StatusAccepted
 		w.Header().Set("Location", h.base.JoinPath("api", "executions", rec.ID).String())
 	}
-	logs, err := h.bf.Workflows.Logs(r.Context(), rec.ID)
+	logs, err := h.bf.Workflows.Logs(context.WithoutCancel(r.Context()), rec.ID)
 	if err != nil {
 		return err
 	}

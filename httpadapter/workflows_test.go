@@ -183,3 +183,14 @@ func TestTimedOut(t *testing.T) {
 	require.Equal(t, "timed_out", object(t, w)["status"])
 	require.Equal(t, "timeout", object(t, w)["error"].(map[string]any)["code"])
 }
+
+// A host that bounds its requests (http.TimeoutHandler, a deadline in middleware)
+// ends the waiting, not the execution.
+func TestTheHostsDeadline(t *testing.T) {
+	s := newSite(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	w := s.as(alice).post("/api/workflows/wait/execute", "{}", func(r *http.Request) { *r = *r.WithContext(ctx) })
+	require.Equal(t, http.StatusAccepted, w.Code, w.Body)
+	require.NotEmpty(t, w.Header().Get("Location"))
+}
