@@ -36,6 +36,10 @@ type Config struct {
 	// and Salesforce do), Chromium stops there unless the host is named here.
 	FormOrigins []string
 
+	// Orgs returns ids of organizations that the pages offer an admin to choose
+	// from, the most useful first; they show a few and take any. Optional.
+	Orgs func(context.Context) ([]string, error)
+
 	// CheckHost answers requests whose Host is not BaseURL's with 421, or for pages
 	// with a redirect to BaseURL. Where BaseURL is this machine (localhost) that is
 	// always so.

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+
+	"github.com/bifrost-go/bifrost/integrations"
 )
 
 //go:embed templates
@@ -57,6 +59,7 @@ type layout struct {
 	User, Org                     string
 	Admin                         bool
 	ChooseAt                      string // where the form that chooses an organization leads; empty: no such form
+	Offered                       []offeredOrg
 	Note                          *note
 	Reload                        int
 	Body                          any
@@ -74,6 +77,7 @@ func (h *Handler) show(w http.ResponseWriter, r *http.Request, v view) error {
 		data.User, data.Org, data.Admin = c.User, c.org, c.admin()
 		if data.Admin && v.path != "" {
 			data.ChooseAt = h.link(v.path, "")
+			data.Offered = h.offered(r, v.path, data.Org)
 		}
 	}
 	data.IntegrationsLink, data.WorkflowsTo = h.link("/", org), h.link("/workflows", org)
@@ -94,6 +98,35 @@ func (h *Handler) show(w http.ResponseWriter, r *http.Request, v view) error {
 	}
 	_, _ = page.WriteTo(w) // the client went away, or not
 	return nil
+}
+
+// mostOffered is how many organizations a page offers as links.
+const mostOffered = 8
+
+// offeredOrg is an organization that an admin can choose with one click.
+type offeredOrg struct {
+	Org, Link string
+	Current   bool
+}
+
+// offered returns what Config.Orgs offers. Without it, or if it fails, there is
+// still the form.
+func (h *Handler) offered(r *http.Request, path, current string) []offeredOrg {
+	if h.cfg.Orgs == nil {
+		return nil
+	}
+	orgs, err := h.cfg.Orgs(r.Context())
+	if err != nil {
+		h.log.WarnContext(r.Context(), "httpadapter: Config.Orgs failed", "error", err)
+		return nil
+	}
+	var list []offeredOrg
+	for _, org := range orgs {
+		if integrations.ValidOrg(org) && len(list) < mostOffered {
+			list = append(list, offeredOrg{Org: org, Link: h.link(path, org), Current: org == current})
+		}
+	}
+	return list
 }
 
 // link returns the address of a page or route, a path on BaseURL's origin.

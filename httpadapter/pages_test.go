@@ -1,6 +1,7 @@
 package httpadapter_test
 
 import (
+	"context"
 	"encoding/xml"
 	"errors"
 	"io"
@@ -229,4 +230,29 @@ func TestStyle(t *testing.T) {
 	require.Contains(t, w.Header().Get("Cache-Control"), "immutable")
 	require.Contains(t, w.Body.String(), "prefers-color-scheme: dark")
 	require.NotContains(t, w.Body.String(), "url(")
+}
+
+func TestOrganizationsAreOfferedToAdmins(t *testing.T) {
+	failing := false
+	s := newSite(t, func(c *siteConfig) {
+		c.adapter.Orgs = func(context.Context) ([]string, error) {
+			if failing {
+				return nil, errors.New("the directory is down")
+			}
+			return []string{"acme", "glo<b>ex", "globex"}, nil
+		}
+	})
+	page := func(who, path string) string {
+		w := s.as(who).get(path, asPage)
+		require.Equal(t, http.StatusOK, w.Code)
+		checkPage(t, w)
+		return w.Body.String()
+	}
+	text := page(root, "/workflows?org=acme")
+	require.Contains(t, text, `<a href="/workflows?org=acme" aria-current="true">acme</a>`)
+	require.Contains(t, text, `<a href="/workflows?org=globex">globex</a>`)
+	require.NotContains(t, text, "glo&lt;", "an id that no address can hold is not offered")
+	require.NotContains(t, page(alice, "/"), "globex", "members see no other organization")
+	failing = true
+	require.Contains(t, page(root, "/"), "Show organization", "without a directory there is still the form")
 }

@@ -80,7 +80,8 @@ func (t *apiTransport) with(req *http.Request, snap *oauthflow.Snapshot) *http.R
 	req = req.Clone(req.Context())
 	header, token := t.in.slot.def.APIHeader, snap.AccessToken().Reveal()
 	if http.CanonicalHeaderKey(header) == "Authorization" {
-		token = snap.TokenType() + " " + token
+		// Whatever token_type says: Slack's "bot" and others' "user" are not schemes.
+		token = "Bearer " + token
 	}
 	req.Header.Set(header, token)
 	return req

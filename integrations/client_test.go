@@ -2,6 +2,7 @@ package integrations_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -157,6 +158,21 @@ func TestA401WithABodyThatCannotBeRepeatedIsReturned(t *testing.T) {
 func TestAnAPIThatRefusesGoodTokensDoesNotBurnRefreshes(t *testing.T) {
 	w, _, in := clientWorld(t, func(*http.Request) *http.Response { return reply(401, nil) })
 	for range 20 {
+		status, err := get(t, in.Client(), "https://api.example.com/v1")
+		require.NoError(t, err)
+		require.Equal(t, 401, status)
+	}
+	require.Equal(t, 2, w.idp.count(), "one exchange, one refresh that did not help")
+}
+
+// The shared connection serves many organizations: what one of them learned of an
+// API that refuses good tokens holds for all, or each would burn a refresh of its own.
+func TestAnAPIThatRefusesGoodTokensCostsASharedConnectionOneRefresh(t *testing.T) {
+	w, _, _ := clientWorld(t, func(*http.Request) *http.Response { return reply(401, nil) })
+	for i := range 10 {
+		in, err := w.Get(inOrg(t.Context(), fmt.Sprintf("org-%d", i)), "Graph")
+		require.NoError(t, err)
+		require.True(t, in.Fallback())
 		status, err := get(t, in.Client(), "https://api.example.com/v1")
 		require.NoError(t, err)
 		require.Equal(t, 401, status)

@@ -69,6 +69,7 @@ func (p *idp) RoundTrip(req *http.Request) (*http.Response, error) {
 	return reply(200, map[string]any{
 		"access_token": fmt.Sprintf("at-%s-%s-%s-%d", req.URL.Host, tenant, account, p.issued), "token_type": "Bearer",
 		"refresh_token": rt, "expires_in": p.lifetime, "instance_url": "https://na1.example.com",
+		"authed_user": map[string]any{"id": "U1", "access_token": "xoxp-of-the-user"},
 	}), nil
 }
 

@@ -80,7 +80,8 @@ func (o OAuth) AccessToken() string {
 	return o.in.snap.AccessToken().Reveal()
 }
 
-// TokenType returns the token's type, "Bearer" for nearly every provider.
+// TokenType returns the token's type in the provider's words: "Bearer" mostly,
+// but Slack says "bot". Client sends Bearer all the same.
 func (o OAuth) TokenType() string {
 	if o.in.snap == nil {
 		return ""
@@ -150,7 +151,7 @@ func (s tokenSource) Token() (*oauth2.Token, error) {
 		return nil, err
 	}
 	return &oauth2.Token{
-		AccessToken: snap.AccessToken().Reveal(), TokenType: snap.TokenType(), Expiry: snap.ExpiresAt(),
+		AccessToken: snap.AccessToken().Reveal(), TokenType: "Bearer", Expiry: snap.ExpiresAt(),
 	}, nil
 }
 

@@ -91,6 +91,7 @@ func routes(bf *bifrost.Bifrost, s *settings, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", httpadapter.New(bf, httpadapter.Config{
 		Principal: s.principal, Unauthenticated: http.HandlerFunc(askPassword), Logger: log,
+		Orgs: func(context.Context) ([]string, error) { return s.orgs, nil },
 	}))
 	mux.Handle("/healthz", httpadapter.HealthHandler())
 	mux.Handle("/readyz", httpadapter.ReadyHandler(bf))
