@@ -51,8 +51,10 @@ func (t *apiTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 // token, or returns that answer where repeating is not possible.
 func (t *apiTransport) renewed(req *http.Request, refused *http.Response, snap *oauthflow.Snapshot) (*http.Response, error) {
 	sl := t.in.slot
+	// Of the connection's own slot: the shared one serves many organizations.
+	unhelpful := &t.in.reg.slot(sl.def, snap.Key().Org).unhelpful
 	replayable := req.Body == nil || req.Body == http.NoBody || req.GetBody != nil
-	if !replayable || time.Now().UnixNano() < sl.unhelpful.Load() {
+	if !replayable || time.Now().UnixNano() < unhelpful.Load() {
 		return refused, nil
 	}
 	next, err := t.in.reg.flows.Renew(req.Context(), sl.def.target(snap.Key()), snap.Generation())
@@ -71,7 +73,7 @@ func (t *apiTransport) renewed(req *http.Request, refused *http.Response, snap *
 	_ = refused.Body.Close()
 	res, err := t.in.reg.cfg.APITransport.RoundTrip(again)
 	if err == nil && res.StatusCode == http.StatusUnauthorized {
-		sl.unhelpful.Store(time.Now().Add(renewalPause).UnixNano())
+		unhelpful.Store(time.Now().Add(renewalPause).UnixNano())
 	}
 	return res, err
 }

@@ -60,7 +60,8 @@ type slot struct {
 	last   atomic.Pointer[Integration]
 
 	// unhelpful is until when (Unix nanoseconds) an API's 401 triggers no
-	// renewal, because the last renewal did not satisfy that API.
+	// renewal, because the last renewal did not satisfy that API. It belongs to
+	// the own connection; what the fallback learns is kept in its own slot.
 	unhelpful atomic.Int64
 }
 

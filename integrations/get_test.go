@@ -2,7 +2,6 @@ package integrations_test
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"strings"
 	"sync"
@@ -102,6 +101,10 @@ func TestRunsStayInTheirScope(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, in.OAuth().AccessToken(), "-acme-")
 	require.Contains(t, *told, in.OAuth().AccessToken(), "the run's redactor hears of every token it hands out")
+	_, found := in.OAuth().Extra("authed_user")
+	require.True(t, found)
+	require.Contains(t, *told, "xoxp-of-the-user", "also of those inside other members")
+	require.NotContains(t, *told, "U1")
 
 	_, err = integrations.Get(ctx, "Graph", integrations.Global())
 	require.NoError(t, err)

@@ -120,10 +120,29 @@ func (o OAuth) Extra(name string) (any, bool) {
 	if json.Unmarshal(raw, &v) != nil {
 		return nil, false
 	}
-	if text, isText := v.(string); isText && o.in.run != nil && secretMember(name) {
-		o.in.run.Redact(text)
+	if o.in.run != nil {
+		tellSecrets(o.in.run, name, v)
 	}
 	return v, true
+}
+
+// tellSecrets tells run the credentials in a member of a token reply, however
+// deep they are: Slack gives the user's token as authed_user.access_token.
+func tellSecrets(run *scope.Run, name string, v any) {
+	switch v := v.(type) {
+	case string:
+		if secretMember(name) {
+			run.Redact(v)
+		}
+	case []any:
+		for _, item := range v {
+			tellSecrets(run, name, item)
+		}
+	case map[string]any:
+		for inner, item := range v {
+			tellSecrets(run, inner, item)
+		}
+	}
 }
 
 // secretMember reports whether a member of a token reply is by its name a

@@ -239,6 +239,9 @@ func message(c *tokenstore.Connection) string {
 			return "Connected. The provider gave no refresh token, so this ends when the access token expires; " +
 				"many providers want a scope such as offline_access for one."
 		}
+		if !c.ExpiresAt.IsZero() && !c.ReadAt.Before(c.ExpiresAt) {
+			return "Connected. The access token has expired meanwhile; it is renewed when somebody needs it."
+		}
 		return "Connected. Tokens are renewed automatically."
 	case tokenstore.Degraded:
 		return "The last renewal failed and will be tried again." + detail
