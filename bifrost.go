@@ -81,7 +81,9 @@ type Bifrost struct {
 	mu     sync.Mutex
 	state  state
 	cancel context.CancelFunc
-	done   chan struct{}
+	done   chan struct{} // closed when the follower of changes has ended
+	closed chan struct{} // closed when Close is done
+	result error         // what Close returned
 }
 
 type state uint8
@@ -132,7 +134,7 @@ func New(cfg Config) (*Bifrost, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Bifrost{Integrations: registry, baseURL: base, store: cfg.Store, log: cfg.Logger}
+	b := &Bifrost{Integrations: registry, baseURL: base, store: cfg.Store, log: cfg.Logger, closed: make(chan struct{})}
 	b.Workflows, err = workflow.New(workflow.Config{
 		Store: cfg.Store.Executions(), Logger: cfg.Logger, Context: b.context,
 	})
@@ -171,20 +173,24 @@ func (b *Bifrost) Start(ctx context.Context) error {
 
 // Close ends background work and waits for it: token requests under way are
 // finished and stored, running workflows are finished or handed back. It does not
-// close the store. It is idempotent.
+// close the store. Later calls wait for the first and return the same.
 func (b *Bifrost) Close() error {
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.state == stateClosed {
-		return nil
+	before := b.state
+	b.state = stateClosed
+	b.mu.Unlock() // Ready answers while runs are waited for
+	if before == stateClosed {
+		<-b.closed
+		return b.result
 	}
+	defer close(b.closed)
 	err := b.Workflows.Close()
-	if b.state == stateStarted {
+	if before == stateStarted {
 		b.cancel()
 		<-b.done
 	}
-	b.state = stateClosed
-	return errors.Join(err, b.Integrations.Close())
+	b.result = errors.Join(err, b.Integrations.Close())
+	return b.result
 }
 
 // WithOrg returns a context whose calls are about org: integrations.Get finds
@@ -217,8 +223,11 @@ func (b *Bifrost) Ready(ctx context.Context) error {
 	b.mu.Lock()
 	st := b.state
 	b.mu.Unlock()
-	if st != stateStarted {
+	switch st {
+	case stateNew:
 		return errors.New("bifrost: not started: call Start(ctx)")
+	case stateClosed:
+		return errors.New("bifrost: closed")
 	}
 	return b.store.Ping(ctx)
 }

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -123,6 +125,34 @@ func TestLifecycle(t *testing.T) {
 	require.NoError(t, bf.Close())
 	require.NoError(t, bf.Close(), "closing twice is fine")
 	require.ErrorContains(t, bf.Start(t.Context()), "after Close")
+}
+
+// While Close waits for a run, a readiness check must say no at once: it is what
+// takes the process out of the balancer.
+func TestReadyAnswersWhileClosing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bf, err := bifrost.New(config(t))
+		require.NoError(t, err)
+		w := workflow.MustRegister(bf.Workflows, "slow", func(context.Context, struct{}) (string, error) {
+			time.Sleep(10 * time.Second)
+			return "done", nil
+		})
+		require.NoError(t, bf.Start(t.Context()))
+		_, err = w.Execute(t.Context(), "acme", struct{}{})
+		require.NoError(t, err)
+		closed := make(chan error, 2)
+		for range 2 {
+			go func() { closed <- bf.Close() }()
+		}
+		synctest.Wait()
+		began := time.Now()
+		require.ErrorContains(t, bf.Ready(t.Context()), "closed")
+		require.ErrorContains(t, bf.Start(t.Context()), "after Close")
+		require.Zero(t, time.Since(began), "it waited for Close")
+		require.NoError(t, <-closed)
+		require.NoError(t, <-closed)
+		require.Equal(t, 10*time.Second, time.Since(began), "both calls waited for the run")
+	})
 }
 
 func TestCloseWithoutStart(t *testing.T) {
