@@ -2,6 +2,7 @@ package workflow_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"testing"
 	"testing/synctest"
@@ -40,6 +41,42 @@ func TestCloseWaitsForRuns(t *testing.T) {
 		workflow.MustRegister(next, "work", nothing)
 		synctest.Wait()
 		assert.Equal(t, workflow.Succeeded, get(t, next, queued.ID).Status)
+	})
+}
+
+// cancelling ends Start's context as soon as the queue is looked at.
+type cancelling struct {
+	workflow.Store
+	cancel context.CancelFunc
+	claims int
+}
+
+func (s *cancelling) Claim(ctx context.Context, c workflow.Claim) (*workflow.Record, error) {
+	s.claims++
+	s.cancel()
+	return s.Store.Claim(ctx, c)
+}
+
+// When Start's context ends nothing more is taken from the queue, even though
+// there are free workers: a select alone would toss a coin.
+func TestStartsContextEndsClaiming(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for range 20 {
+			ctx, cancel := context.WithCancel(t.Context())
+			s := &cancelling{Store: workflow.NewMemory(), cancel: cancel}
+			for _, id := range []string{"a", "b", "c"} {
+				_, err := s.Insert(t.Context(), &workflow.Record{
+					ID: id, Workflow: "work", Scope: workflow.Global(), Input: json.RawMessage(`{}`),
+				}, 0)
+				require.NoError(t, err)
+			}
+			r := newRegistry(t, workflow.Config{Store: s})
+			workflow.MustRegister(r, "work", nothing)
+			require.NoError(t, r.Start(ctx))
+			synctest.Wait()
+			require.NoError(t, r.Close())
+			assert.Equal(t, 1, s.claims)
+		}
 	})
 }
 

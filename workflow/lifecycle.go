@@ -113,6 +113,10 @@ func (r *Registry) dispatch() {
 		case <-r.claims.Done():
 			return
 		}
+		if r.claims.Err() != nil { // select picks either when both are ready
+			<-r.slots
+			return
+		}
 		if r.claimOne() {
 			continue
 		}
