@@ -155,7 +155,16 @@ func checkWritable(ctx context.Context, pool *sql.DB) error {
 // Ping reports whether the database answers and its schema is one this package
 // can use: what a readiness check asks.
 func (db *DB) Ping(ctx context.Context) error {
+	if db.isClosed() { // a pool that is not ours answers still
+		return ErrClosed
+	}
 	return explain(checkSchema(ctx, db.reader))
+}
+
+func (db *DB) isClosed() bool {
+	db.mu.RLock()
+	defer db.mu.RUnlock()
+	return db.stmts == nil
 }
 
 // Close waits for writes that have begun and releases the file. Later calls

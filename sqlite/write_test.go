@@ -185,6 +185,7 @@ func TestClosedDatabase(t *testing.T) {
 	require.NoError(t, db.Close())
 	require.ErrorIs(t, db.write(t.Context(), put("n", 1)), ErrClosed)
 	require.ErrorIs(t, db.one(t.Context(), nil, `SELECT 1`), ErrClosed)
+	require.ErrorIs(t, db.Ping(t.Context()), ErrClosed)
 }
 
 func TestConnectionSettings(t *testing.T) {
