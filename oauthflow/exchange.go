@@ -60,7 +60,7 @@ func (p *pending) exchange() (*Finished, error) {
 	if err != nil {
 		te := asTokenError(err, true)
 		why := explain(te)
-		log.Warn("oauthflow: the code could not be exchanged", "class", te.Class, "code", why.code)
+		log.Warn("oauthflow: the code could not be exchanged", "class", te.Class, "code", why.code, "error", te)
 		return nil, p.fail(CallbackFailed, why.code, why.message, te)
 	}
 	g, err := p.grant(reply)

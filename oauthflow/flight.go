@@ -108,7 +108,7 @@ func (f *flight) renew() (*Snapshot, error) {
 		if err := h.m.fits(f.ctx, h, v, f.t); err != nil {
 			return nil, err
 		}
-		if u := h.unsaved.Load(); u != nil && u.p.on(v.conn) {
+		if u := h.unsaved.Load(); u != nil && u.p.on(v.conn) { // since the caller looked
 			return u.token(f.want)
 		}
 		d := f.rules.decide(v.conn, v.conn.ReadAt, f.want)
@@ -274,6 +274,6 @@ func (f *flight) failed(p presentation, err error) error {
 	case recorded != nil:
 		return unreadable(f.t.Key, reasonStore, recorded)
 	}
-	log.WarnContext(f.ctx, "oauthflow: a refresh failed", "status", v.conn.Status, "reason", v.conn.Reason)
+	log.WarnContext(f.ctx, "oauthflow: a refresh failed", "status", v.conn.Status, "reason", v.conn.Reason, "error", te)
 	return v.problem(decision{}, te)
 }

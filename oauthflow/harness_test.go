@@ -308,6 +308,8 @@ type faulty struct {
 	after  error // the next Update writes, and fails with it
 	loads  int
 	skew   time.Duration // its clock is ahead of this machine's
+	hold   chan struct{} // the second Load from now waits until it is closed
+	held   int
 }
 
 func (f *faulty) set(change func(*faulty)) {
@@ -320,7 +322,16 @@ func (f *faulty) Load(ctx context.Context, key tokenstore.Key) (*tokenstore.Conn
 	f.mu.Lock()
 	f.loads++
 	err, skew := f.load, f.skew
+	var hold chan struct{}
+	if f.hold != nil {
+		if f.held++; f.held == 2 {
+			hold = f.hold
+		}
+	}
 	f.mu.Unlock()
+	if hold != nil {
+		<-hold
+	}
 	if err != nil {
 		return nil, err
 	}

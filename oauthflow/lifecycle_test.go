@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/bifrost-go/bifrost/oauthflow"
 	"github.com/bifrost-go/bifrost/tokenstore"
@@ -31,6 +32,23 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 		_, err := oauthflow.New(bad)
 		require.Error(t, err, name)
 	}
+}
+
+func TestCloseLeavesNoGoroutine(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	w := newWorld(t)
+	stop := follow(w.m)
+	w.idp.lifetime = "-1"
+	w.connect("g")
+	for range 3 {
+		_, err := w.m.Renew(context.Background(), w.target, oauthflow.AnyGeneration)
+		require.Error(t, err)
+	}
+	_, err := w.m.Disconnect(context.Background(), w.target, "bob")
+	require.NoError(t, err)
+	stop()
+	require.NoError(t, w.m.Close())
+	goleak.VerifyNone(t, before)
 }
 
 func TestClose(t *testing.T) {

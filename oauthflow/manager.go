@@ -56,6 +56,7 @@ type Manager struct {
 	// change feed; nil while nobody looks.
 	followed atomic.Pointer[time.Time]
 	running  atomic.Bool
+	alarmed  atomic.Pointer[time.Time] // the last complaint about the store
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc

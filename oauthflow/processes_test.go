@@ -155,6 +155,45 @@ func TestAnotherProcessTakesOverAfterACrash(t *testing.T) {
 	})
 }
 
+func TestALaterPresentationReplacesAnEarlierOnesTokens(t *testing.T) {
+	// P1's reply cannot be stored; P2 takes over and asks a provider that withdraws
+	// the first successor; P1's store works again before P2's answer comes.
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.connect("g")
+		pass(2 * time.Hour)
+		gone := &faulty{Store: w.store}
+		p1 := w.process(func(c *oauthflow.Config) { c.Store = gone })
+		w.idp.answer = func(url.Values) (int, string, error) {
+			gone.set(func(f *faulty) { f.update = errStore })
+			w.idp.answer = always(200, `{"access_token":"AT3","refresh_token":"g/RT3","expires_in":3600}`)
+			w.idp.delay = 12 * time.Second
+			return 200, `{"access_token":"AT2","refresh_token":"g/RT2","expires_in":3600}`, nil
+		}
+		w.requireToken(p1, "AT2") // from memory
+		got := make(chan string, 1)
+		go func() {
+			token, err := w.token(w.m)
+			assert.NoError(t, err)
+			got <- token
+		}()
+		pass(21 * time.Second)
+		require.Len(t, w.idp.refreshes(), 2)
+		gone.set(func(f *faulty) { f.update = nil })
+		for w.row().Generation == 1 {
+			pass(100 * time.Millisecond)
+		}
+		require.NotNil(t, w.row().Attempt, "P2's")
+		require.Equal(t, "AT3", <-got)
+		c := w.row()
+		require.Equal(t, int64(3), c.Generation)
+		require.Equal(t, 2, c.ParentPresentation)
+		require.Nil(t, c.Attempt)
+		w.requireToken(p1, "AT3")
+		w.requireToken(w.process(), "AT3")
+	})
+}
+
 func TestReplicasMayDisagreeAboutTheTime(t *testing.T) {
 	for _, skew := range []time.Duration{5 * time.Minute, -5 * time.Minute} {
 		t.Run(skew.String(), func(t *testing.T) {

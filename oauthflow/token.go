@@ -124,12 +124,18 @@ func (m *Manager) offline(ctx context.Context, h *Handle, t Target, w want, caus
 	return nil, m.unread(ctx, t, cause)
 }
 
+// alarmPause keeps a store that is down from filling the log with every call.
+const alarmPause = 10 * time.Second
+
 // unread is the error for a record that could not be read.
 func (m *Manager) unread(ctx context.Context, t Target, cause error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	m.logger(t).ErrorContext(ctx, "oauthflow: the token store cannot be read", "error", cause)
+	now, last := time.Now(), m.alarmed.Load()
+	if (last == nil || since(*last, now) >= alarmPause) && m.alarmed.CompareAndSwap(last, &now) {
+		m.logger(t).ErrorContext(ctx, "oauthflow: the token store cannot be read", "error", cause)
+	}
 	return unreadable(t.Key, reasonStore, cause)
 }
 

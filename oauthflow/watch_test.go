@@ -73,6 +73,8 @@ func TestOtherProcessesChangesAreSeenInTime(t *testing.T) {
 		w.m, other = other, w.m
 		w.connect("g")
 		pass(time.Second)
+		_, ok = h.Current()
+		require.False(t, ok, "known to have changed")
 		w.requireToken(other, "AT1")
 		_, err = w.m.Renew(context.Background(), w.target, oauthflow.AnyGeneration)
 		require.NoError(t, err)
@@ -83,6 +85,21 @@ func TestOtherProcessesChangesAreSeenInTime(t *testing.T) {
 		pass(time.Second)
 		_, err = w.token(other)
 		problem(t, err, oauthflow.ErrNotConnected)
+	})
+}
+
+func TestWhatWasReadBeforeRunIsReadAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.connect("g")
+		w.requireToken(w.m, "AT1")
+		_, err := w.process().Renew(context.Background(), w.target, oauthflow.AnyGeneration)
+		require.NoError(t, err)
+		defer follow(w.m)() // the feed begins after that change
+		pass(time.Second)
+		_, ok := w.m.Handle(w.target.Key).Current()
+		require.False(t, ok)
+		w.requireToken(w.m, "AT2")
 	})
 }
 
@@ -161,6 +178,8 @@ func TestChangedDefinitionsSendNothing(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				w.connect("g")
+				defer follow(w.m)()
+				pass(time.Second)
 				target := w.target
 				client := *target.Client
 				target.Client = &client
@@ -173,10 +192,10 @@ func TestChangedDefinitionsSendNothing(t *testing.T) {
 					require.Equal(t, tt.reason, problem(t, err, oauthflow.ErrReauthRequired).Reason)
 					_, err = w.m.Renew(context.Background(), target, oauthflow.AnyGeneration)
 					problem(t, err, oauthflow.ErrReauthRequired)
+					_, ok := w.m.Handle(target.Key).Current()
+					require.False(t, ok)
 					pass(2 * time.Hour)
 				}
-				_, ok := w.m.Handle(target.Key).Current()
-				require.False(t, ok)
 				require.Equal(t, tokenstore.ReauthRequired, w.row().Status)
 				require.Equal(t, tt.reason, w.row().Reason)
 				require.Equal(t, []string{"connected", "reauth_required " + tt.reason}, w.events())
