@@ -8,10 +8,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/bifrost-go/bifrost/integrations"
+	"github.com/bifrost-go/bifrost/internal/scope"
 )
 
 // api answers API requests without sockets, and remembers what each host saw.
@@ -210,6 +213,42 @@ func TestOtherHeadersCarryTheBareToken(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, in.OAuth().AccessToken(), got.Get("X-Shop-Access-Token"))
 	require.Empty(t, got.Get("Authorization"))
+}
+
+// A token that is renewed while a run has its integration is one the run resolved,
+// too: whichever way it gets it, the redactor hears of it first.
+func TestRunsAreToldOfRenewedTokens(t *testing.T) {
+	for name, use := range map[string]func(*testing.T, *integrations.Integration) error{
+		"TokenSource": func(t *testing.T, in *integrations.Integration) error {
+			_, err := in.TokenSource(t.Context()).Token()
+			return err
+		},
+		"Client": func(t *testing.T, in *integrations.Integration) error {
+			_, err := get(t, in.Client(), "https://api.example.com/v1")
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w, a, _ := clientWorld(t, ok)
+				var told []string
+				ctx := scope.WithRun(inGlobal(t.Context()), &scope.Run{
+					Scope: scope.Scope{Kind: scope.Global}, Redact: func(s string) { told = append(told, s) },
+				})
+				in, err := w.Get(ctx, "Graph")
+				require.NoError(t, err)
+				pass(2 * time.Hour)
+				require.NoError(t, use(t, in))
+				require.Contains(t, told, "at-login.example.com-common-shared-2")
+
+				// And of one that replaces a token the API refused.
+				a.answer = func(req *http.Request) *http.Response { return unless(req, "at-login.example.com-common-shared-2") }
+				_, err = get(t, in.Client(), "https://api.example.com/v1")
+				require.NoError(t, err)
+				require.Contains(t, told, "at-login.example.com-common-shared-3")
+			})
+		})
+	}
 }
 
 func TestTokenSource(t *testing.T) {
