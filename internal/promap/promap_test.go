@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -44,6 +45,33 @@ func TestEverythingStoredIsFound(t *testing.T) {
 		return true
 	})
 	require.Equal(t, 1000, seen)
+}
+
+// Were new keys not promoted, every look-up would take the lock, and nothing but
+// this would show it.
+func TestEstablishedKeysAreReadWithoutLock(t *testing.T) {
+	var m promap.Map[key, int]
+	v := 1
+	for i := range 100 {
+		m.LoadOrStore(key{strconv.Itoa(i), ""}, &v)
+	}
+	for i := range 200 {
+		m.Load(key{strconv.Itoa(i % 100), ""})
+	}
+	release := m.Lock()
+	defer release()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range 100 {
+			m.Load(key{strconv.Itoa(i), ""})
+		}
+	}()
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		t.Fatal("a look-up waits for the lock")
+	}
 }
 
 func TestEstablishedKeysAreReadWithoutAllocation(t *testing.T) {
