@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -25,6 +26,11 @@ type CallbackRequest struct {
 	HasPrincipal bool
 	// Allowed reports whether the principal may (still) connect key. Nil: no.
 	Allowed func(key tokenstore.Key) bool
+}
+
+// Format implements fmt.Formatter: the query holds the code.
+func (r CallbackRequest) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "CallbackRequest(definition: %s)", r.Definition)
 }
 
 // Finished is a flow that ended with a connection.

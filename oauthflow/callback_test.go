@@ -3,6 +3,7 @@ package oauthflow_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
 	"strings"
 	"sync"
@@ -45,7 +46,9 @@ func TestCallbackConnects(t *testing.T) {
 		"oid": "o-1", "sub": "s-1", "preferred_username": "alice@example.com", "name": "Alice",
 	}) + `"`
 	started, state := w.start()
-	done, err := w.m.Callback(context.Background(), w.arriving(started, url.Values{"code": {"g"}, "state": {state}, "session_state": {"x", "y"}}))
+	r := w.arriving(started, url.Values{"code": {"g"}, "state": {state}, "session_state": {"x", "y"}})
+	require.NotContains(t, fmt.Sprintf("%v %+v %#v", r, &r, r), state)
+	done, err := w.m.Callback(context.Background(), r)
 	require.NoError(t, err)
 	require.Equal(t, "/back", done.ReturnTo)
 	require.Equal(t, w.target.Key, done.Key)
