@@ -3,6 +3,8 @@ package integrations
 import (
 	"cmp"
 	"fmt"
+	"maps"
+	"net/http"
 	"net/url"
 	"regexp"
 	"slices"
@@ -114,12 +116,12 @@ func newDefinition(d Definition, baseURL *url.URL) (*definition, error) {
 	}
 	def.APIHosts = slices.Clone(d.APIHosts)
 	if d.OAuth != nil {
-		client := *d.OAuth
+		client := copyClient(d.OAuth)
 		if err := client.Validate(); err != nil {
 			return fail("OAuth: %w", err)
 		}
 		client.Flow = cmp.Or(client.Flow, oauthflow.AuthorizationCode)
-		def.OAuth = &client
+		def.OAuth = client
 		// Org-owned definitions have a path of their own, so that a code meant for
 		// one organization's provider can never arrive at another's.
 		last := d.Name
@@ -129,6 +131,19 @@ func newDefinition(d Definition, baseURL *url.URL) (*definition, error) {
 		def.redirectURI = baseURL.JoinPath("oauth", "callback", last).String()
 	}
 	return def, nil
+}
+
+// copyClient returns a copy that shares nothing that can be changed: what was
+// validated must stay, though the caller adapts a provider for the next one.
+func copyClient(c *oauthflow.Client) *oauthflow.Client {
+	d := *c
+	d.Scopes = slices.Clone(c.Scopes)
+	d.DeadGrantErrors = slices.Clone(c.DeadGrantErrors)
+	d.Variables = maps.Clone(c.Variables)
+	for _, params := range []*url.Values{&d.AuthorizationParams, &d.TokenParams, &d.RefreshParams} {
+		*params = url.Values(http.Header(*params).Clone()) // of the same shape, and url.Values has no Clone
+	}
+	return &d
 }
 
 // key returns the connection key of this definition in org; the empty org is the

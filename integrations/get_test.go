@@ -3,6 +3,7 @@ package integrations_test
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -296,6 +297,33 @@ func TestDefineRefusesWhatCannotWork(t *testing.T) {
 			require.ErrorContains(t, w.Define(d), c.says)
 		})
 	}
+}
+
+// What a definition was checked as stays: a provider that is adapted for the next
+// definition must not change the one before.
+func TestDefinitionsAreCopied(t *testing.T) {
+	w := newWorld(t)
+	d := definition("Graph")
+	d.OAuth.AuthorizationParams = url.Values{"prompt": {"consent"}}
+	require.NoError(t, w.Define(d))
+	d.OAuth.AuthorizationParams["prompt"][0] = "none"
+	d.OAuth.AuthorizationParams.Set("state", "mine")
+	d.OAuth.Scopes[0], d.APIHosts[0] = "everything", "evil.example.com"
+
+	started, err := w.Connect(t.Context(), "Graph", integrations.ConnectOptions{Principal: "alice"}, integrations.Global())
+	require.NoError(t, err)
+	u, err := url.Parse(started.AuthorizationURL)
+	require.NoError(t, err)
+	require.Equal(t, "consent", u.Query().Get("prompt"))
+	require.Equal(t, "offline_access", u.Query().Get("scope"))
+	require.NotEqual(t, "mine", u.Query().Get("state"))
+
+	st, err := w.Status(t.Context(), "Graph", integrations.Global())
+	require.NoError(t, err)
+	st.ScopesRequested[0] = "everything"
+	st, err = w.Status(t.Context(), "Graph", integrations.Global())
+	require.NoError(t, err)
+	require.Equal(t, []string{"offline_access"}, st.ScopesRequested)
 }
 
 func TestUnresolvedEntityIsNamed(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -168,7 +169,7 @@ func (r *Registry) describe(d *definition, org string) Status {
 	}
 	s.Flow = d.OAuth.Flow
 	s.ConnectURL = r.connectURL(d, org)
-	s.ScopesRequested = d.OAuth.Scopes
+	s.ScopesRequested = slices.Clone(d.OAuth.Scopes)
 	s.StatusMessage = "Nobody has connected an account yet. Register the redirect URI with the provider, then press Connect."
 	if err := d.OAuth.CheckEntity(d.DefaultEntityID); err != nil {
 		s.StatusMessage = "Cannot be connected: " + err.Error()
