@@ -55,6 +55,28 @@ func TestSynchronous(t *testing.T) {
 	})
 }
 
+// leaving is a store whose caller goes away while an execution is being stored.
+type leaving struct {
+	workflow.Store
+	leave context.CancelFunc
+}
+
+func (s leaving) Insert(ctx context.Context, r *workflow.Record, lease time.Duration) (*workflow.Record, error) {
+	s.leave()
+	return s.Store.Insert(ctx, r, lease)
+}
+
+// Half stored would be an execution that nobody knows of.
+func TestWhoLeavesWhileItIsStoredLeavesAnExecution(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	r := start(t, workflow.Config{Store: leaving{workflow.NewMemory(), cancel}})
+	workflow.MustRegister(r, "work", nothing)
+	rec, err := r.Execute(ctx, "work", async(``))
+	require.NoError(t, err)
+	assert.Equal(t, workflow.Pending, rec.Status)
+	require.ErrorIs(t, ctx.Err(), context.Canceled)
+}
+
 func TestAsynchronous(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t, workflow.Config{})
