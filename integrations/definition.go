@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/bifrost-go/bifrost/internal/loopback"
+	"github.com/bifrost-go/bifrost/internal/scope"
 	"github.com/bifrost-go/bifrost/oauthflow"
 	"github.com/bifrost-go/bifrost/tokenstore"
 )
@@ -57,25 +58,9 @@ var (
 	idSpace = uuid.MustParse("5d0b6c1e-6f4e-4f5a-9f0a-3c0de1b1f057")
 )
 
-// maxOrg is how long an organization's id may be.
-const maxOrg = 128
-
 // ValidOrg reports whether org can stand in Bifrost's URLs and APIs:
-// [A-Za-z0-9._~-]{1,128}, and not "." or "..". Every Get asks, hence no regexp.
-func ValidOrg(org string) bool {
-	if org == "" || len(org) > maxOrg || org == "." || org == ".." {
-		return false
-	}
-	for _, c := range []byte(org) {
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9',
-			c == '.', c == '_', c == '~', c == '-':
-		default:
-			return false
-		}
-	}
-	return true
-}
+// [A-Za-z0-9._~-]{1,128}, and not "." or "..".
+func ValidOrg(org string) bool { return scope.ValidOrg(org) }
 
 // ID returns the immutable id of a definition from code, derived from Org and
 // Name. Connections hang on it, never on the name.

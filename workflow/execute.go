@@ -128,7 +128,7 @@ func scopeOf(ctx context.Context, said Scope) (Scope, error) {
 	switch said.Kind {
 	case scope.Global:
 	case scope.Org:
-		if !orgPattern.MatchString(said.Org) || said.Org == "." || said.Org == ".." {
+		if !scope.ValidOrg(said.Org) {
 			return said, ErrInvalidOrg
 		}
 	default:

@@ -39,10 +39,7 @@ type Info struct {
 	InputSchema  json.RawMessage // JSON Schema, draft 2020-12
 }
 
-var (
-	namePattern = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]{0,63}$`)
-	orgPattern  = regexp.MustCompile(`^[A-Za-z0-9._~-]{1,128}$`)
-)
+var namePattern = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]{0,63}$`)
 
 // Register makes fn executable under name, which matches
 // [A-Za-z][A-Za-z0-9_.-]{0,63} and is unique in r. In and Out are anything that

@@ -33,6 +33,26 @@ func Of(org string) Scope {
 	return Scope{Kind: Org, Org: org}
 }
 
+// maxOrg is how long an organization's id may be.
+const maxOrg = 128
+
+// ValidOrg reports whether org can be an organization's id: [A-Za-z0-9._~-]{1,128},
+// and not "." or "..". Every Get asks, hence no regexp.
+func ValidOrg(org string) bool {
+	if org == "" || len(org) > maxOrg || org == "." || org == ".." {
+		return false
+	}
+	for _, c := range []byte(org) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9',
+			c == '.', c == '_', c == '~', c == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
 // Run is the workflow run a context belongs to.
 type Run struct {
 	Workflow    string
