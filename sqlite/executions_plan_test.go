@@ -1,11 +1,7 @@
 package sqlite
 
 import (
-	"strings"
 	"testing"
-
-	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 
 	"github.com/bifrost-go/bifrost/workflow"
 )
@@ -29,24 +25,5 @@ func TestExecutionQueriesUseIndexes(t *testing.T) {
 			calls["List, "+name+before] = func() error { _, err := s.List(t.Context(), m, before, 1); return err }
 		}
 	}
-	for name, call := range calls {
-		before := len(db.stmts)
-		require.NoError(t, call(), name)
-		require.Len(t, db.stmts, before+1, name)
-	}
-	for query := range db.stmts {
-		rows, err := db.reader.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+db.text(query), make([]any, 8)...)
-		require.NoError(t, err)
-		require.NoError(t, eachRow(rows, func(scan scanner) error {
-			var id, parent, unused int
-			var detail string
-			err := scan(&id, &parent, &unused, &detail)
-			if strings.Contains(detail, "bifrost_") {
-				assert.True(t, strings.HasPrefix(detail, "SEARCH") || strings.Contains(detail, "USING INDEX"), "%s\n%s", query, detail)
-			}
-			assert.NotContains(t, detail, "TEMP B-TREE", query)
-			t.Log(detail)
-			return err
-		}))
-	}
+	requireIndexes(t, db, calls)
 }

@@ -38,6 +38,13 @@ func TestQueriesUseIndexes(t *testing.T) {
 		},
 		"List": func() error { _, err := s.List(t.Context(), tokenstore.Match{}, &tokenstore.Key{}, 1); return err },
 	}
+	requireIndexes(t, db, calls)
+}
+
+// requireIndexes makes each call, which is to be one query, and looks at how SQLite
+// answers it.
+func requireIndexes(t *testing.T, db *DB, calls map[string]func() error) {
+	t.Helper()
 	for name, call := range calls {
 		before := len(db.stmts)
 		require.NoError(t, call(), name)
