@@ -29,7 +29,7 @@ Sealing key: %[5]s
 The same by hand:
 
   app=%[1]s
-`+connect+`  curl $app/api/integrations/%[2]s
+`+connect+`  curl -s $app/api/integrations/%[2]s
   curl -s -X POST -H 'Content-Type: application/json' -d '{}' $app/api/workflows/list_users/execute
   curl -s "$app/api/integrations?org=%[6]s"
 
