@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -139,6 +140,20 @@ func (w *writer) next() *job {
 	return nil
 }
 
+// first takes the n oldest jobs off the queue, and claims those whose callers
+// still wait.
+func (w *writer) first(n int) (claimed []*job) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, j := range w.queue[:n] {
+		if j.claim() {
+			claimed = append(claimed, j)
+		}
+	}
+	w.queue = slices.Delete(w.queue, 0, n)
+	return claimed
+}
+
 // waiting returns how many jobs are queued.
 func (w *writer) waiting() int {
 	w.mu.Lock()
@@ -172,11 +187,8 @@ func (w *writer) batch() {
 	waiting := w.waiting()
 	t, err := w.begin()
 	if err != nil {
-		for j := w.next(); j != nil; j = w.next() {
+		for _, j := range w.first(waiting) { // the others came later, and have their own patience
 			j.done <- explain(err)
-			if waiting--; waiting <= 0 {
-				return // the others came later, and have their own patience
-			}
 		}
 		return
 	}

@@ -179,6 +179,17 @@ func TestPatienceEnds(t *testing.T) {
 	})
 }
 
+// The lock that some waited for in vain is no fault of those who came since: a
+// write whose caller has left must not count for one of theirs.
+func TestAFailedBeginFailsOnlyWhoWaitedForIt(t *testing.T) {
+	left, waits, later := &job{}, &job{}, &job{}
+	require.True(t, left.claim())
+	w := &writer{queue: []*job{left, waits, later}}
+	require.Equal(t, []*job{waits}, w.first(2))
+	require.Equal(t, 1, w.waiting())
+	require.Same(t, later, w.next())
+}
+
 func TestClosedDatabase(t *testing.T) {
 	db := openTemp(t)
 	require.NoError(t, db.Close())
