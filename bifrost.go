@@ -30,7 +30,8 @@ type Config struct {
 	// for tests. The caller closes it, after [Bifrost.Close].
 	Store Store
 
-	// Tokens replaces Store's token store alone; optional.
+	// Tokens replaces Store's token store alone; optional. If it has a method
+	// Ping(context.Context) error, [Bifrost.Ready] asks it, too.
 	Tokens tokenstore.Store
 
 	// Keys seals secrets before they reach the store: a tokenstore.Keyring, or any
@@ -76,6 +77,7 @@ type Bifrost struct {
 
 	baseURL *url.URL
 	store   Store
+	tokens  tokenstore.Store
 	log     *slog.Logger
 
 	mu     sync.Mutex
@@ -134,7 +136,7 @@ func New(cfg Config) (*Bifrost, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Bifrost{Integrations: registry, baseURL: base, store: cfg.Store, log: cfg.Logger, closed: make(chan struct{})}
+	b := &Bifrost{Integrations: registry, baseURL: base, store: cfg.Store, tokens: tokens, log: cfg.Logger, closed: make(chan struct{})}
 	b.Workflows, err = workflow.New(workflow.Config{
 		Store: cfg.Store.Executions(), Logger: cfg.Logger, Context: b.context,
 	})
@@ -229,7 +231,13 @@ func (b *Bifrost) Ready(ctx context.Context) error {
 	case stateClosed:
 		return errors.New("bifrost: closed")
 	}
-	return b.store.Ping(ctx)
+	if err := b.store.Ping(ctx); err != nil {
+		return err
+	}
+	if p, ok := b.tokens.(interface{ Ping(context.Context) error }); ok {
+		return p.Ping(ctx)
+	}
+	return nil
 }
 
 func parseBaseURL(s string) (*url.URL, error) {

@@ -2,6 +2,7 @@ package bifrost_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"path/filepath"
 	"testing"
@@ -153,6 +154,20 @@ func TestReadyAnswersWhileClosing(t *testing.T) {
 		require.NoError(t, <-closed)
 		require.Equal(t, 10*time.Second, time.Since(began), "both calls waited for the run")
 	})
+}
+
+type unreachable struct{ *tokenstore.Memory }
+
+func (unreachable) Ping(context.Context) error { return errors.New("the token store is away") }
+
+func TestReadyAsksAReplacedTokenStore(t *testing.T) {
+	cfg := config(t)
+	cfg.Tokens = unreachable{tokenstore.NewMemory()}
+	bf, err := bifrost.New(cfg)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, bf.Close()) }()
+	require.NoError(t, bf.Start(t.Context()))
+	require.ErrorContains(t, bf.Ready(t.Context()), "is away")
 }
 
 func TestCloseWithoutStart(t *testing.T) {
