@@ -13,7 +13,7 @@ import (
 	"github.com/bifrost-go/bifrost/tokenstore"
 )
 
-// Source says where a definition comes from.
+// SourceCode is the Source of definitions that code made, by [Registry.Define].
 const SourceCode = "code"
 
 // Via says whose connection serves a scope.

@@ -100,7 +100,8 @@ func Open(path string, opts ...Option) (*DB, error) {
 // New uses a database of yours, opened with driver "sqlite" (modernc.org/sqlite),
 // and brings Bifrost's tables in it (all named bifrost_…) up to date. It switches
 // the file to WAL. Each write borrows one connection of the pool for a few
-// milliseconds and leaves its settings as they were. Close does not close the pool.
+// milliseconds and leaves its settings as they were; who calls Bifrost while holding
+// the pool's last connection waits for himself. Close does not close the pool.
 func New(pool *sql.DB, opts ...Option) (*DB, error) {
 	if pool == nil {
 		return nil, errors.New("sqlite: New needs an open *sql.DB; to open a file use Open")
