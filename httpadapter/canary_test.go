@@ -72,6 +72,7 @@ func TestNothingSecretIsShown(t *testing.T) {
 	}
 	for _, path := range []string{
 		"/", "/workflows", "/oauth/connect/Graph", "/api/integrations", "/api/integrations/Graph", "/api/integrations/Graph/events",
+		"/api/integrations/Graph/connections",
 		"/api/integrations/Drive/events", "/api/workflows", "/api/executions", "/nope", "/api/nope",
 	} {
 		see(http.MethodGet, path, "", asPage)

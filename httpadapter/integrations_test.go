@@ -101,6 +101,37 @@ func TestRefreshAndDisconnect(t *testing.T) {
 	require.Equal(t, what, paged)
 }
 
+func TestConnections(t *testing.T) {
+	s := newSite(t)
+	s.as(root).connect("Graph", "")
+	s.as(alice).connect("Graph", "")
+	s.as(gina).connect("Graph", "")
+	orgs := func(who, query string) (list []any, next string) {
+		w := s.as(who).get("/api/integrations/Graph/connections" + query)
+		require.Equal(t, http.StatusOK, w.Code, w.Body)
+		page := object(t, w)
+		for _, item := range page["items"].([]any) {
+			c := item.(map[string]any)
+			require.Equal(t, "active", c["status"])
+			require.Equal(t, "own", c["connection"])
+			list = append(list, c["key"].(map[string]any)["org"])
+		}
+		return list, page["next_cursor"].(string)
+	}
+	all, next := orgs(root, "")
+	require.Equal(t, []any{"", "acme", "globex"}, all)
+	require.Empty(t, next)
+	own, _ := orgs(alice, "")
+	require.Equal(t, []any{"acme"}, own, "a member sees nobody else's")
+
+	first, next := orgs(root, "?limit=2")
+	require.Equal(t, []any{"", "acme"}, first)
+	rest, next := orgs(root, "?limit=2&cursor="+next)
+	require.Equal(t, []any{"globex"}, rest)
+	require.Empty(t, next)
+	require.Equal(t, http.StatusUnprocessableEntity, s.as(root).get("/api/integrations/Graph/connections?cursor=x").Code)
+}
+
 // What the provider says decides between "later" and "a person must act".
 func TestRefreshFailures(t *testing.T) {
 	for _, test := range []struct {

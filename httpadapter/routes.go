@@ -24,6 +24,7 @@ func (h *Handler) endpoints() []endpoint {
 		{name: "Integration", pattern: "/api/integrations/{integration}", methods: read, surface: surfaceAPI, serve: h.getIntegration},
 		{name: "Refresh", pattern: "/api/integrations/{integration}/refresh", methods: change, surface: surfaceAPI, serve: h.refresh},
 		{name: "Disconnect", pattern: "/api/integrations/{integration}/disconnect", methods: change, surface: surfaceAPI, serve: h.disconnect},
+		{name: "Connections", pattern: "/api/integrations/{integration}/connections", methods: read, surface: surfaceAPI, serve: h.connections},
 		{name: "Events", pattern: "/api/integrations/{integration}/events", methods: read, surface: surfaceAPI, serve: h.events},
 
 		{name: "Workflows", pattern: "/api/workflows", methods: read, surface: surfaceAPI, serve: h.listWorkflows},
@@ -137,6 +138,9 @@ func (h *Handler) Refresh() http.Handler { return h.single("Refresh") }
 
 // Disconnect serves POST /api/integrations/{integration}/disconnect.
 func (h *Handler) Disconnect() http.Handler { return h.single("Disconnect") }
+
+// Connections serves GET /api/integrations/{integration}/connections.
+func (h *Handler) Connections() http.Handler { return h.single("Connections") }
 
 // Events serves GET /api/integrations/{integration}/events.
 func (h *Handler) Events() http.Handler { return h.single("Events") }

@@ -116,12 +116,22 @@ func TestListAndConnections(t *testing.T) {
 	w.connect(t, "B", "three", integrations.Global())
 	_, err := w.Disconnect(t.Context(), "B", "alice", integrations.Org("globex"))
 	require.NoError(t, err)
-	all, err := w.Connections(t.Context(), "B", integrations.Global())
+	orgs := func(name string, after *tokenstore.Key, opts ...integrations.Option) (list []string) {
+		for st, err := range w.Connections(t.Context(), name, after, opts...) {
+			require.NoError(t, err)
+			require.Equal(t, st.Org, st.Key.Org)
+			list = append(list, st.Key.Org)
+		}
+		return list
+	}
+	require.Equal(t, []string{"", "acme"}, orgs("B", nil, integrations.Global()), "globex has disconnected")
+	require.Equal(t, []string{"acme"}, orgs("B", nil, integrations.Org("acme")))
+	global, err := w.Status(t.Context(), "B", integrations.Global())
 	require.NoError(t, err)
-	require.Len(t, all, 2)
-	own, err := w.Connections(t.Context(), "B", integrations.Org("acme"))
-	require.NoError(t, err)
-	require.Len(t, own, 1)
+	require.Equal(t, []string{"acme"}, orgs("B", &global.Key, integrations.Global()))
+	for _, err := range w.Connections(t.Context(), "Nope", nil, integrations.Global()) {
+		require.ErrorIs(t, err, integrations.ErrNotFound)
+	}
 
 	events, err := w.Events(t.Context(), "B", 0, 100, integrations.Org("globex"))
 	require.NoError(t, err)

@@ -3,6 +3,7 @@ package integrations
 import (
 	"context"
 	"fmt"
+	"iter"
 	"net/url"
 	"slices"
 	"strings"
@@ -46,6 +47,7 @@ type Status struct {
 	// form-action; empty if not interactive.
 	AuthorizationOrigin string
 
+	Key           tokenstore.Key // of the connection that Via is about; zero without one
 	Status        tokenstore.Status
 	Via           Via
 	StatusMessage string // what the status means and what to do
@@ -114,39 +116,47 @@ func (r *Registry) Status(ctx context.Context, name string, opts ...Option) (Sta
 	return r.status(ctx, d, s.Org)
 }
 
-// Connections returns the status of every connection ever made under the
-// definition that name means in the scope: all organizations' in the global
-// scope, else the scope's own. Disconnected ones are left out.
-func (r *Registry) Connections(ctx context.Context, name string, opts ...Option) ([]Status, error) {
-	d, s, err := r.find(ctx, name, opts)
-	if err != nil {
-		return nil, err
-	}
-	match := tokenstore.Match{Definition: d.id}
-	if s.Kind == scope.Org {
-		match.Org = &s.Org
-	}
-	const page = 500
-	var list []Status
-	var after *tokenstore.Key
-	for {
-		conns, err := r.cfg.Tokens.List(ctx, match, after, page)
+// Connections yields every connection under the definition that name means in
+// the scope, ordered by key: all organizations' in the global scope, else the
+// scope's own. Disconnected ones are left out. It begins behind after, or at the
+// beginning if that is nil, and reads as it goes; an error ends it.
+func (r *Registry) Connections(ctx context.Context, name string, after *tokenstore.Key, opts ...Option) iter.Seq2[Status, error] {
+	return func(yield func(Status, error) bool) {
+		d, s, err := r.find(ctx, name, opts)
 		if err != nil {
-			return nil, fmt.Errorf("integrations: list connections of %s: %w", d.Name, err)
+			yield(Status{}, err)
+			return
 		}
-		for _, c := range conns {
-			if c.Connected() {
+		match := tokenstore.Match{Definition: d.id}
+		if s.Kind == scope.Org {
+			match.Org = &s.Org
+		}
+		for {
+			conns, err := r.cfg.Tokens.List(ctx, match, after, connectionsPage)
+			if err != nil {
+				yield(Status{}, fmt.Errorf("integrations: list connections of %s: %w", d.Name, err))
+				return
+			}
+			for _, c := range conns {
+				after = &c.Key
+				if !c.Connected() {
+					continue
+				}
 				st := r.describe(d, c.Org)
 				fill(&st, c, ViaOwn)
-				list = append(list, st)
+				if !yield(st, nil) {
+					return
+				}
 			}
-			after = &c.Key
-		}
-		if len(conns) < page {
-			return list, nil
+			if len(conns) < connectionsPage {
+				return
+			}
 		}
 	}
 }
+
+// connectionsPage is how many records are read at once.
+const connectionsPage = 200
 
 func (r *Registry) find(ctx context.Context, name string, opts []Option) (*definition, scope.Scope, error) {
 	s, err := r.scopeOf(ctx, name, opts)
@@ -217,7 +227,7 @@ func (r *Registry) status(ctx context.Context, d *definition, org string) (Statu
 }
 
 func fill(s *Status, c *tokenstore.Connection, via Via) {
-	s.Via, s.Status = via, c.Status
+	s.Key, s.Via, s.Status = c.Key, via, c.Status
 	s.LastError, s.ExpiresAt, s.EntityID = c.LastError, c.ExpiresAt, c.EntityID
 	s.AccountID, s.AccountName, s.ConnectedBy = c.AccountID, c.AccountName, c.ConnectedBy
 	s.ScopesRequested, s.ScopesGranted = c.ScopesRequested, c.ScopesGranted
