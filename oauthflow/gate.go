@@ -49,8 +49,8 @@ func (g *gate) askLocked() error {
 
 // shut ends the gate's life and reports whether anything of the body may have
 // been sent, and the error of the check. A transport's writing goroutine may
-// outlive its RoundTrip: without this, a request reported as not sent could still
-// leave.
+// outlive its RoundTrip: without this, a request reported as not sent, or answered
+// already, could still leave.
 func (g *gate) shut() (sent bool, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -262,6 +262,43 @@ func TestGateIsShutWhenRoundTripReturns(t *testing.T) {
 	})
 }
 
+// An overloaded server answers before it has read anything, while the transport
+// is still asking whether it may write. The request is not over before that is
+// settled: its gate's findings are read afterwards.
+func TestGateIsSettledWhenTheAnswerWasQuicker(t *testing.T) {
+	asking, answered := make(chan struct{}), make(chan struct{})
+	r := &oauthflow.Requester{Transport: roundTripFunc(func(r *http.Request) (*http.Response, error) {
+		go func() { _, _ = io.ReadAll(r.Body) }()
+		<-asking
+		res := respond(http.StatusTooManyRequests, "")
+		res.Body = closing{res.Body, answered}
+		return res, nil
+	})}
+	settled := false
+	req := refreshRequest(wireClient("https://provider.example"))
+	req.Gate = func() error {
+		close(asking)
+		<-answered
+		<-time.After(10 * time.Millisecond)
+		settled = true
+		return nil
+	}
+	_, err := r.Do(t.Context(), req)
+	assert.Equal(t, oauthflow.ClassTransient, tokenError(t, err).Class)
+	assert.True(t, settled)
+}
+
+// closing is a body that tells when it is closed.
+type closing struct {
+	io.ReadCloser
+	closed chan struct{}
+}
+
+func (c closing) Close() error {
+	close(c.closed)
+	return c.ReadCloser.Close()
+}
+
 // One context ends before anything was sent, the other after.
 func TestCancelledContext(t *testing.T) {
 	t.Run("before", func(t *testing.T) {

@@ -81,6 +81,7 @@ func (r *Requester) send(ctx context.Context, o outgoing) (*answer, *TokenError)
 	}
 	a := &answer{status: res.StatusCode, header: res.Header, scrub: scrub}
 	a.body, a.broken = readBody(res)
+	g.shut() // an answer may come while the gate is being asked: its caller reads what it found
 	a.broken = scrub.clean(a.broken, true)
 	a.receivedAt = time.Now()
 	return a, nil
