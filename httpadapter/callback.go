@@ -91,7 +91,7 @@ func (h *Handler) callbackFailed(w http.ResponseWriter, r *http.Request, who Pri
 	case oauthflow.CallbackFailed:
 		p.Type = "exchange-failed"
 		m.Title = "The connection could not be made"
-		m.Text = []string{"You have signed in, but the provider did not hand out tokens. Nothing has been connected."}
+		m.Text = []string{"You have signed in, but what follows did not work, and nothing has been connected. This is the reason:"}
 		m.quote(failed.Code, failed.Description)
 		if failed.ExpiredCookie == nil {
 			// Nothing was sent: the store, or the definition.

@@ -47,7 +47,8 @@ type Finished struct {
 // CallbackKind says what to answer to a callback that did not succeed.
 type CallbackKind string
 
-// The kinds of [CallbackError], with the HTTP status each is meant for.
+// The kinds of [CallbackError], with the HTTP status that package httpadapter
+// answers each with.
 const (
 	// CallbackInvalid (400): no flow of this browser belongs to it. Say nothing
 	// more. A flow that exists is still open.
@@ -58,10 +59,11 @@ const (
 	// CallbackForbidden (403): somebody else began it, or the principal may not
 	// connect this any more. The flow is open.
 	CallbackForbidden CallbackKind = "forbidden"
-	// CallbackDenied (200): the provider says no; Code and Description are its own.
+	// CallbackDenied (400): the provider says no; Code and Description are its own.
 	CallbackDenied CallbackKind = "denied"
-	// CallbackFailed (502, or 503 for errors of the store): the exchange did not
-	// work. Starting again may.
+	// CallbackFailed (400; 503 while the flow is open, ExpiredCookie nil): the
+	// exchange did not work, or the store or the definition is not fit for it.
+	// Starting again may help.
 	CallbackFailed CallbackKind = "failed"
 )
 

@@ -99,7 +99,7 @@ func explain(e *TokenError) failure {
 	case ClassUnclassified:
 		f.message = "The provider refused without saying why."
 	case ClassUnknown:
-		f.message = "The provider's answer to the last refresh is not known."
+		f.message = "No usable answer came, so nobody knows what the provider did."
 	}
 	if e.Detail != "" {
 		f.message = strings.TrimSuffix(f.message, ".") + " (" + e.Detail + ")."
