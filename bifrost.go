@@ -199,7 +199,9 @@ func (b *Bifrost) Close() error {
 // this Bifrost, and uses org's connections. The empty organization is no scope,
 // and makes Get fail.
 func (b *Bifrost) WithOrg(ctx context.Context, org string) context.Context {
-	return scope.With(b.context(ctx), scope.Of(org))
+	// Not scope.Of: a hook that found no organization is a mistake, while a context
+	// that nobody gave a scope may be a single-tenant host's.
+	return scope.With(b.context(ctx), scope.Scope{Kind: scope.Org, Org: org})
 }
 
 // WithGlobal returns a context whose calls are about the integration-level
@@ -220,16 +222,21 @@ func (b *Bifrost) BaseURL() *url.URL {
 }
 
 // Ready reports whether the store can be reached and is migrated, and Bifrost is
-// started.
+// started and at work.
 func (b *Bifrost) Ready(ctx context.Context) error {
 	b.mu.Lock()
-	st := b.state
+	st, done := b.state, b.done
 	b.mu.Unlock()
 	switch st {
 	case stateNew:
 		return errors.New("bifrost: not started: call Start(ctx)")
 	case stateClosed:
 		return errors.New("bifrost: closed")
+	}
+	select {
+	case <-done:
+		return errors.New("bifrost: background work has ended, with the context that was given to Start")
+	default:
 	}
 	if err := b.store.Ping(ctx); err != nil {
 		return err

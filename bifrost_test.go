@@ -190,3 +190,29 @@ func TestScopesInContexts(t *testing.T) {
 	_, err = integrations.Get(bf.WithOrg(bf.WithGlobal(t.Context()), ""), "Plain")
 	require.ErrorIs(t, err, integrations.ErrNoOrg, "the empty organization never means the scope before it")
 }
+
+// A hook that finds no organization must not reach the global connection, not
+// even where that is the default.
+func TestTheEmptyOrganizationIsAMistakeInSingleTenantHostsToo(t *testing.T) {
+	cfg := config(t)
+	cfg.SingleTenant = true
+	bf, err := bifrost.New(cfg)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, bf.Close()) }()
+	require.NoError(t, bf.Integrations.Define(integrations.Definition{Name: "Plain"}))
+	_, err = bf.Integrations.Get(t.Context(), "Plain")
+	require.NoError(t, err)
+	_, err = integrations.Get(bf.WithOrg(t.Context(), ""), "Plain")
+	require.ErrorIs(t, err, integrations.ErrNoOrg)
+}
+
+func TestReadyEndsWithStartsContext(t *testing.T) {
+	bf, err := bifrost.New(config(t))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, bf.Close()) }()
+	ctx, cancel := context.WithCancel(t.Context())
+	require.NoError(t, bf.Start(ctx))
+	require.NoError(t, bf.Ready(t.Context()))
+	cancel()
+	require.Eventually(t, func() bool { return bf.Ready(t.Context()) != nil }, 5*time.Second, time.Millisecond)
+}

@@ -95,20 +95,13 @@ func (r *Registry) Events(ctx context.Context, name string, before int64, limit 
 	if err != nil {
 		return nil, err
 	}
-	var list []tokenstore.Event
-	for len(list) < limit {
-		page, err := r.cfg.Tokens.Events(ctx, d.id, before, limit)
-		if err != nil {
-			return nil, fmt.Errorf("integrations: history of %s: %w", name, err)
-		}
-		for _, e := range page {
-			if before = e.ID; len(list) < limit && (s.Kind == scope.Global || e.Key.Org == s.Org) {
-				list = append(list, e)
-			}
-		}
-		if len(page) < limit {
-			break
-		}
+	match := tokenstore.Match{Definition: d.id}
+	if s.Kind == scope.Org {
+		match.Org = &s.Org
+	}
+	list, err := r.cfg.Tokens.Events(ctx, match, before, limit)
+	if err != nil {
+		return nil, fmt.Errorf("integrations: history of %s: %w", name, err)
 	}
 	return list, nil
 }

@@ -27,22 +27,22 @@ func Global() Option {
 
 // scopeOf decides the scope of a call: said, else the context's.
 func (r *Registry) scopeOf(ctx context.Context, name string, opts []Option) (scope.Scope, error) {
-	s := scope.From(ctx)
+	s, said := scope.From(ctx), false
 	if len(opts) > 0 {
 		var c choice
 		for _, o := range opts {
 			o(&c)
 		}
 		if c.set {
-			s = c.scope
+			s, said = c.scope, true
 		}
 	}
-	if s.Kind == scope.None {
-		if !r.cfg.SingleTenant || len(opts) > 0 {
-			return s, &Error{Integration: name, Kind: ErrNoOrg, Detail: "put one into the context with bf.WithOrg(ctx, org), " +
-				"or name it with integrations.Org(org) or integrations.Global(); a host without tenants sets Config.SingleTenant"}
-		}
+	switch {
+	case s.Kind == scope.None && !said && r.cfg.SingleTenant:
 		s = scope.Scope{Kind: scope.Global}
+	case s.Kind == scope.None, s.Kind == scope.Org && s.Org == "":
+		return s, &Error{Integration: name, Kind: ErrNoOrg, Detail: "put one into the context with bf.WithOrg(ctx, org), " +
+			"or name it with integrations.Org(org) or integrations.Global(); a host without tenants sets Config.SingleTenant"}
 	}
 	if s.Kind == scope.Org && !ValidOrg(s.Org) {
 		// Such an organization cannot have anything: the same answer as for any

@@ -272,7 +272,7 @@ func (w *world) requireToken(m *oauthflow.Manager, want string) {
 
 // events returns kinds and reasons of the history, oldest first.
 func (w *world) events() []string {
-	list, err := w.store.Events(context.Background(), w.target.Key.Definition, 0, 1000)
+	list, err := w.store.Events(context.Background(), tokenstore.Match{Definition: w.target.Key.Definition}, 0, 1000)
 	require.NoError(w.t, err)
 	var text []string
 	for _, e := range list {

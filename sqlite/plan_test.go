@@ -20,7 +20,14 @@ func TestQueriesUseIndexes(t *testing.T) {
 		"Load":    func() error { _, err := s.Load(t.Context(), tokenstore.Key{}); return err },
 		"Due":     func() error { _, err := s.Due(t.Context(), 1); return err },
 		"Changes": func() error { _, _, err := s.Changes(t.Context(), 0, 1); return err },
-		"Events":  func() error { _, err := s.Events(t.Context(), "d", 0, 1); return err },
+		"Events, definition": func() error {
+			_, err := s.Events(t.Context(), tokenstore.Match{Definition: "d"}, 1, 1)
+			return err
+		},
+		"Events, both": func() error {
+			_, err := s.Events(t.Context(), tokenstore.Match{Definition: "d", Org: &org}, 1, 1)
+			return err
+		},
 		"GetFlow": func() error { _, _ = s.GetFlow(t.Context(), "s"); return nil },
 		"HasFlow": func() error { _, err := s.HasFlow(t.Context(), tokenstore.Key{}); return err },
 		"List, definition": func() error {

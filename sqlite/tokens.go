@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"fmt"
-	"math"
 	"strings"
 	"time"
 
@@ -113,28 +112,15 @@ func store(t *tx, c *tokenstore.Connection) error {
 
 // List implements tokenstore.Store.
 func (s tokens) List(ctx context.Context, match tokenstore.Match, after *tokenstore.Key, limit int) ([]*tokenstore.Connection, error) {
-	query := `SELECT {now}, ` + connectionColumns + ` FROM bifrost_connections WHERE true`
-	var args []any
-	add := func(condition string, values ...any) {
-		for _, v := range values {
-			args = append(args, v)
-			condition = strings.Replace(condition, "?", fmt.Sprintf("$%d", len(args)), 1)
-		}
-		query += condition
-	}
-	if match.Definition != "" {
-		add(` AND definition = ?`, match.Definition)
-	}
-	if match.Org != nil {
-		add(` AND org = ?`, *match.Org)
-	}
+	q := &conditions{text: `SELECT {now}, ` + connectionColumns + ` FROM bifrost_connections WHERE true`}
+	q.match(match)
 	if after != nil {
-		add(` AND (definition, org, user_id, account) > (?, ?, ?, ?)`, parts(*after)...)
+		q.add(` AND (definition, org, user_id, account) > (?, ?, ?, ?)`, parts(*after)...)
 		if match.Definition != "" && match.Definition == after.Definition {
-			add(` AND org >= ?`, after.Org) // implied, but not to the query planner
+			q.add(` AND org >= ?`, after.Org) // implied, but not to the query planner
 		}
 	}
-	add(` ORDER BY definition, org, user_id, account LIMIT ?`, max(limit, 0))
+	q.add(` ORDER BY definition, org, user_id, account LIMIT ?`, max(limit, 0))
 
 	var found []*tokenstore.Connection
 	err := s.db.each(ctx, func(scan scanner) error {
@@ -144,7 +130,7 @@ func (s tokens) List(ctx context.Context, match tokenstore.Match, after *tokenst
 		}
 		found = append(found, r.connection())
 		return nil
-	}, query, args...)
+	}, q.text, q.args...)
 	return found, err
 }
 
@@ -187,10 +173,13 @@ func (s tokens) Changes(ctx context.Context, after int64, limit int) (keys []tok
 }
 
 // Events implements tokenstore.Store.
-func (s tokens) Events(ctx context.Context, definition string, before int64, limit int) ([]tokenstore.Event, error) {
-	if before == 0 {
-		before = math.MaxInt64
+func (s tokens) Events(ctx context.Context, match tokenstore.Match, before int64, limit int) ([]tokenstore.Event, error) {
+	q := &conditions{text: `SELECT id, at, definition, org, user_id, account, kind, reason, actor FROM bifrost_events WHERE true`}
+	q.match(match)
+	if before != 0 {
+		q.add(` AND id < ?`, before)
 	}
+	q.add(` ORDER BY id DESC LIMIT ?`, max(limit, 0))
 	var events []tokenstore.Event
 	err := s.db.each(ctx, func(scan scanner) error {
 		var e tokenstore.Event
@@ -200,8 +189,7 @@ func (s tokens) Events(ctx context.Context, definition string, before int64, lim
 		}
 		events = append(events, e)
 		return nil
-	}, `SELECT id, at, definition, org, user_id, account, kind, reason, actor FROM bifrost_events
-		WHERE definition = $1 AND id < $2 ORDER BY id DESC LIMIT $3`, definition, before, max(limit, 0))
+	}, q.text, q.args...)
 	return events, err
 }
 

@@ -104,9 +104,7 @@ func (m *Memory) List(ctx context.Context, match Match, after *Key, limit int) (
 	defer m.mu.Unlock()
 	var keys []Key
 	for key := range m.rows {
-		if (match.Definition == "" || match.Definition == key.Definition) &&
-			(match.Org == nil || *match.Org == key.Org) &&
-			(after == nil || compareKeys(key, *after) > 0) {
+		if match.Matches(key) && (after == nil || compareKeys(key, *after) > 0) {
 			keys = append(keys, key)
 		}
 	}
@@ -161,7 +159,7 @@ func (m *Memory) Changes(ctx context.Context, after int64, limit int) (keys []Ke
 }
 
 // Events implements Store.
-func (m *Memory) Events(ctx context.Context, definition string, before int64, limit int) ([]Event, error) {
+func (m *Memory) Events(ctx context.Context, match Match, before int64, limit int) ([]Event, error) {
 	if err := m.enter(ctx); err != nil {
 		return nil, err
 	}
@@ -171,7 +169,7 @@ func (m *Memory) Events(ctx context.Context, definition string, before int64, li
 		if len(list) >= limit {
 			break
 		}
-		if e.Key.Definition == definition && (before == 0 || e.ID < before) {
+		if match.Matches(e.Key) && (before == 0 || e.ID < before) {
 			list = append(list, e)
 		}
 	}

@@ -54,9 +54,9 @@ type Store interface {
 	// reported once. No write that was committed before the call began is missed.
 	Changes(ctx context.Context, after int64, limit int) (keys []Key, next int64, err error)
 
-	// Events returns the history of one definition, newest first, at most limit,
-	// older than the event with id before (0 starts at the newest).
-	Events(ctx context.Context, definition string, before int64, limit int) ([]Event, error)
+	// Events returns the history of the connections that match, newest first, at
+	// most limit, older than the event with id before (0 starts at the newest).
+	Events(ctx context.Context, match Match, before int64, limit int) ([]Event, error)
 
 	// PutFlow stores a flow under its StateHash, setting CreatedAt to the store's
 	// clock and ExpiresAt to life later; the stored flow is returned. Flows of the
@@ -82,11 +82,17 @@ type Store interface {
 	KeyCheck(ctx context.Context, keyID string, check []byte) (map[string][]byte, error)
 }
 
-// Match selects records for List. Empty fields match everything; Org is a
-// pointer because the empty organization is a value (the global connection).
+// Match selects connections for List and Events. Empty fields match everything;
+// Org is a pointer because the empty organization is a value (the global
+// connection).
 type Match struct {
 	Definition string
 	Org        *string
+}
+
+// Matches reports whether key is selected.
+func (m Match) Matches(key Key) bool {
+	return (m.Definition == "" || m.Definition == key.Definition) && (m.Org == nil || *m.Org == key.Org)
 }
 
 // Flow is one pending authorization: single use and short-lived. It holds no

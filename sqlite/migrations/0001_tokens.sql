@@ -92,6 +92,7 @@ CREATE TABLE bifrost_events (
 ) STRICT;
 
 CREATE INDEX bifrost_events_definition ON bifrost_events (definition, id);
+CREATE INDEX bifrost_events_org ON bifrost_events (org, definition, id);
 
 -- A sealed known text per sealing key, by which a wrong key is found at start.
 CREATE TABLE bifrost_key_checks (

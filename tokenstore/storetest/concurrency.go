@@ -59,7 +59,7 @@ func testConcurrency(t *testing.T, open func(t *testing.T) tokenstore.Store) {
 		c := load(t, s, sampleKey)
 		assert.Equal(t, workers*each, c.Failures)
 		assert.Equal(t, int64(workers*each), c.Version)
-		events, err := s.Events(t.Context(), sampleKey.Definition, 0, 2*workers*each)
+		events, err := s.Events(t.Context(), tokenstore.Match{Definition: sampleKey.Definition}, 0, 2*workers*each)
 		require.NoError(t, err)
 		require.Len(t, events, workers*each, "an event per write, none twice")
 		for i, e := range events {

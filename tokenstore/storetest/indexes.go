@@ -182,7 +182,7 @@ func testEvents(t *testing.T, open func(t *testing.T) tokenstore.Store) {
 	assert.Empty(t, load(t, s, global).Pending)
 	update(t, s, global, func(c *tokenstore.Connection, _ time.Time) { assert.Empty(t, c.Pending) })
 
-	all, err := s.Events(t.Context(), sampleKey.Definition, 0, 10)
+	all, err := s.Events(t.Context(), tokenstore.Match{Definition: sampleKey.Definition}, 0, 10)
 	require.NoError(t, err)
 	require.Len(t, all, 3, "the history of one definition, and written once")
 	want := []tokenstore.Event{
@@ -200,21 +200,38 @@ func testEvents(t *testing.T, open func(t *testing.T) tokenstore.Store) {
 	assert.Greater(t, all[1].ID, all[2].ID)
 	assert.WithinDuration(t, written, all[2].At, time.Microsecond, "the clock of the write")
 
-	page, err := s.Events(t.Context(), sampleKey.Definition, 0, 2)
+	page, err := s.Events(t.Context(), tokenstore.Match{Definition: sampleKey.Definition}, 0, 2)
 	require.NoError(t, err)
 	assert.Equal(t, all[:2], page)
-	page, err = s.Events(t.Context(), sampleKey.Definition, page[1].ID, 2)
+	page, err = s.Events(t.Context(), tokenstore.Match{Definition: sampleKey.Definition}, page[1].ID, 2)
 	require.NoError(t, err)
 	assert.Equal(t, all[2:], page)
 	for _, before := range []int64{all[2].ID, 1} {
-		page, err = s.Events(t.Context(), sampleKey.Definition, before, 2)
+		page, err = s.Events(t.Context(), tokenstore.Match{Definition: sampleKey.Definition}, before, 2)
 		require.NoError(t, err)
 		assert.Empty(t, page)
 	}
-	page, err = s.Events(t.Context(), sampleKey.Definition, 0, 0)
+	page, err = s.Events(t.Context(), tokenstore.Match{Definition: sampleKey.Definition}, 0, 0)
 	require.NoError(t, err)
 	assert.Empty(t, page)
-	page, err = s.Events(t.Context(), "unknown", 0, 10)
+	org := func(name string) *string { return &name }
+	for _, tt := range []struct {
+		match tokenstore.Match
+		want  []tokenstore.Event
+	}{
+		{tokenstore.Match{Definition: sampleKey.Definition, Org: org("")}, all[:1]},
+		{tokenstore.Match{Definition: sampleKey.Definition, Org: &sampleKey.Org}, all[1:]},
+		{tokenstore.Match{Org: &sampleKey.Org}, all[1:]},
+		{tokenstore.Match{Definition: other.Definition, Org: &sampleKey.Org}, nil},
+	} {
+		page, err = s.Events(t.Context(), tt.match, 0, 10)
+		require.NoError(t, err)
+		assert.Equal(t, tt.want, page)
+	}
+	page, err = s.Events(t.Context(), tokenstore.Match{}, 0, 10)
+	require.NoError(t, err)
+	assert.Len(t, page, 4, "everybody's")
+	page, err = s.Events(t.Context(), tokenstore.Match{Definition: "unknown"}, 0, 10)
 	require.NoError(t, err)
 	assert.Empty(t, page)
 }

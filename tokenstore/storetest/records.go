@@ -128,7 +128,7 @@ func testFailure(t *testing.T, open func(t *testing.T) tokenstore.Store) {
 		keys, _, err := s.Changes(t.Context(), position, 10)
 		require.NoError(t, err)
 		assert.Empty(t, keys, "no write, no change")
-		events, err := s.Events(t.Context(), sampleKey.Definition, 0, 10)
+		events, err := s.Events(t.Context(), tokenstore.Match{Definition: sampleKey.Definition}, 0, 10)
 		require.NoError(t, err)
 		assert.Empty(t, events)
 	}

@@ -81,8 +81,8 @@ func (s *alternating) Changes(ctx context.Context, after int64, limit int) ([]to
 	return s.next().Changes(ctx, after, limit)
 }
 
-func (s *alternating) Events(ctx context.Context, definition string, before int64, limit int) ([]tokenstore.Event, error) {
-	return s.next().Events(ctx, definition, before, limit)
+func (s *alternating) Events(ctx context.Context, match tokenstore.Match, before int64, limit int) ([]tokenstore.Event, error) {
+	return s.next().Events(ctx, match, before, limit)
 }
 
 func (s *alternating) PutFlow(ctx context.Context, flow tokenstore.Flow, life time.Duration, maxOpen int) (tokenstore.Flow, error) {
