@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -98,5 +99,19 @@ func TestExtraMembersSurvive(t *testing.T) {
 		require.False(t, ok)
 		require.Equal(t, "Bearer", s.TokenType())
 		require.NotContains(t, fmt.Sprintf("%v %+v %#v", s, s, *s), "AT2")
+	})
+}
+
+func TestALongRefreshTokenIsKeptWhole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.connect("g")
+		pass(2 * time.Hour)
+		long := "g/" + strings.Repeat("x", 16<<10)
+		w.idp.answer = always(http.StatusOK, `{"access_token":"AT2","expires_in":60,"refresh_token":"`+long+`"}`)
+		w.requireToken(w.m, "AT2")
+		pass(time.Minute)
+		w.requireToken(w.process(), "AT2")
+		require.Equal(t, []string{"g/RT1", long}, w.idp.refreshes())
 	})
 }

@@ -3,6 +3,7 @@ package oauthflow_test
 import (
 	"context"
 	"errors"
+	"net/http"
 	"net/url"
 	"sync"
 	"sync/atomic"
@@ -239,6 +240,42 @@ func TestTheStoresClockMayStepBack(t *testing.T) {
 	})
 }
 
+// A pause that was measured on a clock which has been set back since is over.
+func TestAStepBackOfTheStoresClockProlongsNoPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		db := &faulty{Store: w.store}
+		w.store = db
+		w.m = w.process()
+		w.connect("g")
+		pass(2 * time.Hour)
+		w.idp.set(func(p *idp) { p.answer = always(http.StatusServiceUnavailable, "") })
+		_, err := w.token(w.m)
+		require.LessOrEqual(t, problem(t, err, oauthflow.ErrUnavailable).RetryAfter, 5*time.Second)
+		w.idp.set(func(p *idp) { p.answer = nil })
+		db.set(func(f *faulty) { f.skew = -30 * time.Minute })
+		pass(5 * time.Second)
+		w.requireToken(w.m, "AT2")
+	})
+}
+
+// The clock's stepping forth costs a refresh, not two.
+func TestTheStoresClockMayStepForth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		db := &faulty{Store: w.store}
+		w.store = db
+		w.m = w.process()
+		w.connect("g")
+		db.set(func(f *faulty) { f.skew = 2 * time.Hour })
+		for range 3 {
+			w.requireToken(w.m, "AT2")
+			w.requireToken(w.process(), "AT2")
+		}
+		require.Equal(t, []string{"g/RT1"}, w.idp.refreshes())
+	})
+}
+
 func TestDisconnectDuringARefreshRevokesWhatItBrings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -327,6 +364,24 @@ func TestARestoredBackupIsNotTrusted(t *testing.T) {
 		require.Len(t, w.idp.refreshes(), 1, "the spent token is not presented")
 		w.connect("g2")
 		w.requireToken(w.m, "AT3")
+	})
+}
+
+// A process that has seen nothing newer cannot know: the provider's answer decides.
+func TestARestoredDatabaseIsTheProvidersToJudge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		restored := &restorable{Store: w.store}
+		w.store = restored
+		w.m = w.process()
+		w.connect("g")
+		restored.backup(w.target.Key)
+		pass(2 * time.Hour)
+		w.requireToken(w.m, "AT2")
+		restored.put()
+		_, err := w.token(w.process())
+		require.Equal(t, "invalid_grant", problem(t, err, oauthflow.ErrReauthRequired).Reason)
+		require.Equal(t, []string{"g/RT1", "g/RT1"}, w.idp.refreshes())
 	})
 }
 

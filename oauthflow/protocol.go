@@ -107,7 +107,7 @@ func (r rules) decide(c *tokenstore.Connection, now time.Time, w want) decision 
 }
 
 func (r rules) next(c *tokenstore.Connection, now time.Time, w want, usable bool) (step, time.Time) {
-	resting := now.Before(c.RetryAt) && !w.force
+	resting := now.Before(c.RetryAt) && !w.force && !setBack(c, now)
 	switch {
 	case c.Status == tokenstore.ReauthRequired && !changedReason(c.Reason):
 		return reauth, time.Time{}
@@ -123,6 +123,12 @@ func (r rules) next(c *tokenstore.Connection, now time.Time, w want, usable bool
 		return cool, c.RetryAt
 	}
 	return begin, time.Time{}
+}
+
+// setBack reports whether the clock was set back since the last failure. RetryAt
+// was reckoned from then, so nobody knows how long the pause would still be.
+func setBack(c *tokenstore.Connection, now time.Time) bool {
+	return c.LastError != nil && c.LastError.At.After(now)
 }
 
 // observe says what to do about an open attempt.
