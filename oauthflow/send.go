@@ -81,7 +81,8 @@ func (r *Requester) send(ctx context.Context, o outgoing) (*answer, *TokenError)
 	}
 	a := &answer{status: res.StatusCode, header: res.Header, scrub: scrub}
 	a.body, a.broken = readBody(res)
-	g.shut() // an answer may come while the gate is being asked: its caller reads what it found
+	// An answer may come while the gate is being asked: the caller reads what it found.
+	_, _ = g.shut()
 	a.broken = scrub.clean(a.broken, true)
 	a.receivedAt = time.Now()
 	return a, nil
