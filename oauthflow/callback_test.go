@@ -379,33 +379,3 @@ func (s swapped) GetFlow(ctx context.Context, hash string) (tokenstore.Flow, err
 	f.Verifier = other.Verifier
 	return f, err
 }
-
-// What failed at the exchange is told as what it was: a code that never left is
-// no lost answer, and neither is a refresh.
-func TestFailedExchangesAreExplained(t *testing.T) {
-	tests := map[string]struct {
-		change func(p *idp)
-		class  oauthflow.Class
-		code   string
-	}{
-		"unreachable": {func(p *idp) { p.dial = func(context.Context) error { return errStore } }, oauthflow.ClassTransient, "unreachable"},
-		"busy":        {func(p *idp) { p.answer = always(503, "") }, oauthflow.ClassTransient, "http_503"},
-		"no answer":   {func(p *idp) { p.answer = lost }, oauthflow.ClassUnknown, "no_answer"},
-		"refused":     {func(p *idp) { p.answer = always(400, `{"error":"invalid_grant"}`) }, oauthflow.ClassDead, "invalid_grant"},
-		"our client":  {func(p *idp) { p.answer = always(401, `{"error":"invalid_client"}`) }, oauthflow.ClassOperator, "invalid_client"},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			tt.change(w.idp)
-			started, state := w.start()
-			_, err := w.m.Callback(context.Background(), w.arriving(started, url.Values{"code": {"g"}, "state": {state}}))
-			ce := refused(t, err, oauthflow.CallbackFailed)
-			require.Equal(t, tt.code, ce.Code)
-			require.NotContains(t, ce.Description, "refresh")
-			var te *oauthflow.TokenError
-			require.ErrorAs(t, err, &te)
-			require.Equal(t, tt.class, te.Class)
-		})
-	}
-}

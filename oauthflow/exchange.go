@@ -59,7 +59,7 @@ func (p *pending) exchange() (*Finished, error) {
 	log := m.logger(t)
 	if err != nil {
 		te := asTokenError(err, false) // Do knows; no attempt says otherwise
-		why := explain(te)
+		why := explain(te, t.Client)
 		log.Warn("oauthflow: the code could not be exchanged", "class", te.Class, "code", why.code, "error", te)
 		return nil, p.fail(CallbackFailed, why.code, why.message, te)
 	}

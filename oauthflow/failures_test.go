@@ -58,6 +58,9 @@ func TestFailuresByClass(t *testing.T) {
 				require.Equal(t, tt.reason, c.Reason)
 				require.Equal(t, tt.code, c.LastError.Code)
 				require.NotEmpty(t, c.LastError.Message)
+				if tt.code == "invalid_scope" {
+					require.Contains(t, c.LastError.Message, "scopes: read", "it says which")
+				}
 				require.Equal(t, tt.open, c.Attempt != nil)
 				require.Equal(t, int64(1), c.Generation, "the refresh token stays")
 

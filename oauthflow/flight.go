@@ -250,7 +250,7 @@ func (f *flight) isSent() bool {
 func (f *flight) failed(p presentation, err error) error {
 	te := asTokenError(err, f.isSent())
 	given := !te.Sent && f.ctx.Err() != nil
-	problem := explain(te)
+	problem := explain(te, f.t.Client)
 	v, recorded := f.h.record(f.t, f.rules.Record, func(c *tokenstore.Connection, now time.Time) error {
 		switch {
 		case given:

@@ -109,7 +109,7 @@ func (f *flight) keep(v *view, p presentation, reply *Reply, err error, sent sto
 	a := &arrival{f: f, p: p, tok: v.tok.merge(reply), sent: sent}
 	a.got = receive(reply, a.tok, p.generation+1)
 	if err != nil {
-		problem := explain(asTokenError(err, true))
+		problem := explain(asTokenError(err, true), f.t.Client)
 		a.got.problem = &problem
 	}
 	ctx, cancel := detached(f.rules.Record)

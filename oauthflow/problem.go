@@ -74,8 +74,8 @@ const (
 // errTooLate: the attempt took longer to reach the provider than it may.
 var errTooLate = errors.New("oauthflow: the connection to the provider took too long; nothing was sent")
 
-// explain turns a failed token request into what is recorded.
-func explain(e *TokenError) failure {
+// explain turns a failed token request of c's into what is recorded.
+func explain(e *TokenError, c *Client) failure {
 	f := failure{class: e.Class, code: e.Code, retryAfter: e.RetryAfter, jitter: jitter()}
 	if f.code == "" {
 		switch {
@@ -93,7 +93,7 @@ func explain(e *TokenError) failure {
 	case ClassOperator:
 		f.message = "The provider refuses this client; check client id, client secret and client authentication."
 	case ClassConfiguration:
-		f.message = "The provider refuses what is asked for; check the scopes."
+		f.message = "The provider refuses what is asked for; check the scopes: " + strings.Join(c.Scopes, " ") + "."
 	case ClassTransient:
 		f.message = "The provider could not be reached or asked for a pause."
 	case ClassUnclassified:
