@@ -3,6 +3,7 @@ package httpadapter
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,6 +43,7 @@ type integrationCard struct {
 	Error                 *errorNote
 	Account, Entity       string
 	Requested, Granted    []string
+	Differs               bool // the provider did not name all requested scopes as granted
 	Expires, Renewed      *stamp
 	RedirectURI           string
 	Connect               *connectForm
@@ -66,6 +68,9 @@ func (h *Handler) card(s integrations.Status, c caller) integrationCard {
 		Shared: s.Via == integrations.ViaFallback, Owner: s.Owner, Message: cleanText(s.StatusMessage, 600),
 		Entity: s.EntityID, Requested: s.ScopesRequested, Granted: s.ScopesGranted,
 		Expires: stampOf(s.ExpiresAt, now), Renewed: stampOf(s.LastRefreshAt, now), RedirectURI: s.RedirectURI,
+	}
+	for _, name := range k.Requested {
+		k.Differs = k.Differs || k.Granted != nil && !slices.Contains(k.Granted, name)
 	}
 	if s.Flow == "" {
 		k.Badge = badge{"idle", "No sign-in needed"}

@@ -143,6 +143,32 @@ func TestPolicyNamesWhereConnectLeads(t *testing.T) {
 	require.True(t, strings.HasSuffix(policy("/nope"), "form-action 'self'"))
 }
 
+// A connection that has trouble, or less than was asked for, says so, and offers
+// to connect again.
+func TestDegradedOffersReconnect(t *testing.T) {
+	s := newSite(t)
+	b := s.as(root)
+	s.provider.Script(oauthtest.Token, oauthtest.Set("scope", "Directory.Read.All"))
+	b.connect("Graph", "")
+	require.Equal(t, map[string]any{
+		"requested": []any{"offline_access", "Directory.Read.All"}, "granted": []any{"Directory.Read.All"},
+	}, object(t, b.get("/api/integrations/Graph"))["scopes"])
+	page := b.get("/", asPage).Body.String()
+	_, granted, _ := strings.Cut(page, "Granted scopes")
+	granted, _, _ = strings.Cut(granted, "</dd>")
+	require.Contains(t, granted, "Directory.Read.All")
+	granted, asked, _ := strings.Cut(granted, "Asked for were")
+	require.NotContains(t, granted, "offline_access")
+	require.Contains(t, asked, "offline_access")
+
+	s.provider.Script(oauthtest.Token, oauthtest.Fail(http.StatusBadRequest, "invalid_request", "who knows"))
+	b.post("/api/integrations/Graph/refresh", "")
+	page = b.get("/", asPage).Body.String()
+	require.Contains(t, page, "Degraded")
+	require.Contains(t, page, "who knows")
+	require.Contains(t, page, ">Reconnect</button>")
+}
+
 // The buttons: forms that a browser posts come back to the page they were on.
 func TestForms(t *testing.T) {
 	s := newSite(t)
