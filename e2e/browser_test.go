@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -45,7 +44,7 @@ func TestClickThrough(t *testing.T) {
 	b.do("execute", press("Execute"), see("Alice Archer"), see("Hiro Hayashi"))
 	b.shoot("executed")
 
-	b.do("refresh", follow("Integrations"), press("Refresh"), see("Active"))
+	b.do("refresh", follow("Integrations"), press("Refresh"), see("new access token"), see("Active"))
 	b.do("reconnect", press("Reconnect"))
 	b.signIn()
 	b.do("allow again", press("Allow"), see("Active"))
@@ -202,23 +201,41 @@ func (b *browser) save(name string) {
 
 // press clicks the first button with this text.
 func press(text string) chromedp.Action[chromedp.Void] {
-	return chromedp.Click(chromedp.Search(fmt.Sprintf(`(//button[normalize-space()=%q])[1]`, text)), chromedp.NodeVisible)
+	return leave(fmt.Sprintf(`(//button[normalize-space()=%q])[1]`, text))
 }
 
 // follow clicks the first link whose text begins so.
 func follow(text string) chromedp.Action[chromedp.Void] {
-	return chromedp.Click(chromedp.Search(fmt.Sprintf(`(//a[starts-with(normalize-space(), %q)])[1]`, text)), chromedp.NodeVisible)
+	return leave(fmt.Sprintf(`(//a[starts-with(normalize-space(), %q)])[1]`, text))
+}
+
+// leave clicks and waits for the page that comes of it. What is looked for next
+// must not be found on the page that is being left.
+func leave(xpath string) chromedp.Action[chromedp.Void] {
+	return chromedp.Steps(
+		chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+			_, err := chromedp.Evaluate[bool](`window.left = true`)(ctx, t)
+			return err
+		}),
+		chromedp.Click(chromedp.Search(xpath), chromedp.NodeVisible),
+		holds(`!window.left && document.readyState === "complete"`),
+	)
 }
 
 const bodyText = `document.body ? document.body.innerText : ""`
 
-// see waits until the text stands on the page. A page that is being left answers
-// nothing, and is asked again.
+// see waits until the text stands on the page.
 func see(text string) chromedp.Action[chromedp.Void] {
+	return holds(fmt.Sprintf(`(%s).includes(%q)`, bodyText, text))
+}
+
+// holds waits until the expression is true. A page that is being left answers
+// nothing, and its successor is asked.
+func holds(expression string) chromedp.Action[chromedp.Void] {
 	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
 		return poll(ctx, 50*time.Millisecond, func() (bool, error) {
-			body, err := chromedp.Evaluate[string](bodyText)(ctx, t)
-			return err == nil && strings.Contains(body, text), nil
+			is, err := chromedp.Evaluate[bool](expression)(ctx, t)
+			return err == nil && is, nil
 		})
 	})
 }
