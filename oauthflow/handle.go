@@ -49,12 +49,8 @@ func (h *Handle) Key() tokenstore.Key { return h.key }
 // without lock, database or allocation. A connection known not to exist is
 // (nil, true). Otherwise ok is false: call [Manager.Token].
 func (h *Handle) Current() (s *Snapshot, ok bool) {
-	v := h.last.Load()
-	if v == nil || v.epoch != h.epoch.Load() {
-		return nil, false
-	}
-	now := time.Now()
-	if !h.m.following(now) {
+	v, now := h.last.Load(), time.Now()
+	if v == nil || !h.current(v, now) {
 		return nil, false
 	}
 	if !v.conn.Connected() {
@@ -75,10 +71,16 @@ func (h *Handle) NotConnected() error {
 // known returns the last reading if it is current, else reads.
 func (h *Handle) known(ctx context.Context) (*view, error) {
 	v := h.last.Load()
-	if v != nil && v.epoch == h.epoch.Load() && h.m.following(time.Now()) {
+	if v != nil && h.current(v, time.Now()) {
 		return v, nil
 	}
 	return h.read(ctx)
+}
+
+// current reports whether nothing newer than v is known to be stored. The order
+// matters: the watcher raises epochs first and says then how far it has looked.
+func (h *Handle) current(v *view, now time.Time) bool {
+	return h.m.following(now) && v.epoch == h.epoch.Load()
 }
 
 // errWentBack: the store returned a record that was replaced long ago. Its
