@@ -27,6 +27,19 @@ func TestKeysThatReadAlikeAreDifferentConnections(t *testing.T) {
 	}
 }
 
+// A code that was asked for in one tenant is not sent to another's token endpoint.
+func TestAChangedEntityEndsTheFlow(t *testing.T) {
+	w := newWorld(t)
+	started, state := w.start()
+	r := w.arriving(started, url.Values{"code": {"g"}, "state": {state}})
+	w.target.EntityID = "other"
+	_, err := w.m.Callback(context.Background(), r)
+	ce := refused(t, err, oauthflow.CallbackFailed)
+	require.Equal(t, "entity_changed", ce.Code)
+	require.Zero(t, w.idp.exchanges())
+	require.Zero(t, w.row().Version)
+}
+
 // What failed at the exchange is told as what it was: a code that never left is
 // no lost answer, and neither is a refresh.
 func TestFailedExchangesAreExplained(t *testing.T) {

@@ -3,6 +3,7 @@ package oauthflow_test
 import (
 	"context"
 	"net/url"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -196,6 +197,74 @@ func TestStoreFailsAtTheBegin(t *testing.T) {
 			require.Nil(t, w.row().Attempt, "closed as not sent as soon as the store is back")
 		})
 	})
+}
+
+// An attempt that stands there after a failed write may be somebody else's.
+func TestSomebodyElsesAttemptIsNotTakenForOnesOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, _ := flaky(t)
+		pass(2 * time.Hour)
+		rival := &rivalled{Store: w.store, before: func() { w.crashed(false) }}
+		m := w.process(func(c *oauthflow.Config) { c.Store = rival })
+		_, err := w.token(m)
+		problem(t, err, oauthflow.ErrUnavailable)
+		require.Nil(t, rival.before)
+		require.Empty(t, w.idp.refreshes(), "the other one's request may be under way")
+		require.NotNil(t, w.row().Attempt, "nor is it closed")
+		w.requireToken(m, "AT2")
+	})
+}
+
+// rivalled calls before, which writes, and fails in place of its first write.
+type rivalled struct {
+	tokenstore.Store
+	before func()
+}
+
+func (r *rivalled) Update(ctx context.Context, key tokenstore.Key, change func(*tokenstore.Connection, time.Time) error) (*tokenstore.Connection, error) {
+	if before := r.before; before != nil {
+		r.before = nil
+		before()
+		return nil, errStore
+	}
+	return r.Store.Update(ctx, key, change)
+}
+
+// A key service that was away for a moment is asked again, though the record has
+// not changed.
+func TestTokensThatDidNotOpenAreTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.connect("g")
+		ring, err := tokenstore.ParseKeyring(tokenstore.GenerateKey())
+		require.NoError(t, err)
+		service := &keyService{AEAD: ring}
+		w.sealer = tokenstore.NewSealer(service)
+		w.m = w.process()
+		w.connect("g2")
+		m := w.process()
+		defer follow(m)()
+		pass(time.Second)
+		service.away.Store(true)
+		_, err = w.token(m)
+		problem(t, err, oauthflow.ErrUnavailable)
+		require.ErrorIs(t, err, errStore)
+		service.away.Store(false)
+		w.requireToken(m, "AT2")
+	})
+}
+
+// keyService is an AEAD that can be away.
+type keyService struct {
+	tokenstore.AEAD
+	away atomic.Bool
+}
+
+func (k *keyService) Decrypt(ciphertext, associatedData []byte) ([]byte, error) {
+	if k.away.Load() {
+		return nil, errStore
+	}
+	return k.AEAD.Decrypt(ciphertext, associatedData)
 }
 
 // unreadable loses the answer to its first write, and calls then.
