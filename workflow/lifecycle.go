@@ -181,7 +181,7 @@ func (r *Registry) beat() {
 	}
 	ctx, cancel := context.WithTimeout(r.base, storeTimeout)
 	defer cancel()
-	lost, err := r.cfg.Store.Extend(ctx, fences, r.cfg.Lease)
+	lost, _, err := r.cfg.Store.Extend(ctx, fences, r.cfg.Lease)
 	if err != nil {
 		r.log.ErrorContext(ctx, "workflow: cannot extend leases; other processes may take the runs over", "runs", len(fences), "error", err)
 		return

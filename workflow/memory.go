@@ -16,6 +16,13 @@ type Memory struct {
 	mu      sync.Mutex
 	records map[string]*memoryRecord
 	open    []string // ids of unfinished executions, in order
+	keys    map[memoryKey]string
+}
+
+type memoryKey struct {
+	workflow string
+	scope    Scope
+	key      string
 }
 
 type memoryRecord struct {
@@ -26,7 +33,7 @@ type memoryRecord struct {
 
 // NewMemory returns an empty store.
 func NewMemory() *Memory {
-	return &Memory{records: make(map[string]*memoryRecord)}
+	return &Memory{records: make(map[string]*memoryRecord), keys: make(map[memoryKey]string)}
 }
 
 // Insert implements [Store].
@@ -39,13 +46,23 @@ func (m *Memory) Insert(ctx context.Context, r *Record, lease time.Duration) (*R
 	if m.records[r.ID] != nil {
 		return nil, fmt.Errorf("workflow: execution %s exists already", r.ID)
 	}
+	if r.Key != "" {
+		k := memoryKey{r.Workflow, r.Scope, r.Key}
+		if id, taken := m.keys[k]; taken {
+			return m.records[id].Clone(), nil
+		}
+		m.keys[k] = r.ID
+	}
 	now := time.Now()
 	n := &memoryRecord{Record: Record{
 		ID: r.ID, Workflow: r.Workflow, Scope: r.Scope, Input: slices.Clone(r.Input), Principal: r.Principal,
-		Status: Pending, CreatedAt: now,
+		Key: r.Key, Status: Pending, CreatedAt: now,
 	}}
-	if lease > 0 {
+	switch {
+	case lease > 0:
 		n.begin(now, lease)
+	case !r.RunAt.IsZero():
+		n.Status, n.RunAt = Scheduled, r.RunAt
 	}
 	m.records[r.ID] = n
 	at, _ := slices.BinarySearch(m.open, r.ID)
@@ -54,8 +71,20 @@ func (m *Memory) Insert(ctx context.Context, r *Record, lease time.Duration) (*R
 }
 
 func (r *memoryRecord) begin(now time.Time, lease time.Duration) {
-	r.Status, r.StartedAt, r.leaseUntil = Running, now, now.Add(lease)
+	r.StartedAt, r.leaseUntil = now, now.Add(lease)
+	r.RunAt, r.Error = time.Time{}, nil
 	r.Attempt++
+	if r.Status != Cancelling {
+		r.Status = Running
+	}
+}
+
+// isRun reports whether some attempt has it.
+func (r *memoryRecord) isRun() bool { return r.Status == Running || r.Status == Cancelling }
+
+// claimable reports whether nobody has it, and it is time.
+func (r *memoryRecord) claimable(now time.Time) bool {
+	return r.Status == Pending || r.Status == Scheduled && !r.RunAt.After(now) || r.isRun() && !r.leaseUntil.After(now)
 }
 
 // Claim implements [Store].
@@ -68,12 +97,14 @@ func (m *Memory) Claim(ctx context.Context, c Claim) (*Record, error) {
 	now := time.Now()
 	for _, id := range m.open {
 		r := m.records[id]
-		taken := r.Status == Running
-		if taken && r.leaseUntil.After(now) || !slices.Contains(c.Workflows, r.Workflow) || slices.Contains(c.Except, id) {
+		if !r.claimable(now) || !slices.Contains(c.Workflows, r.Workflow) || slices.Contains(c.Except, id) {
 			continue
 		}
-		if taken {
+		switch {
+		case r.isRun():
 			r.Takeovers++
+		case r.Status == Scheduled && r.Attempt > 0:
+			r.Retries++
 		}
 		r.begin(now, c.Lease)
 		return r.Clone(), nil
@@ -83,33 +114,37 @@ func (m *Memory) Claim(ctx context.Context, c Claim) (*Record, error) {
 
 // held returns the record of a run that is still this attempt's, or nil.
 func (m *Memory) held(f Fence) *memoryRecord {
-	if r := m.records[f.ID]; r != nil && r.Status == Running && r.Attempt == f.Attempt {
+	if r := m.records[f.ID]; r != nil && r.isRun() && r.Attempt == f.Attempt {
 		return r
 	}
 	return nil
 }
 
 // Extend implements [Store].
-func (m *Memory) Extend(ctx context.Context, runs []Fence, lease time.Duration) (lost []Fence, err error) {
+func (m *Memory) Extend(ctx context.Context, runs []Fence, lease time.Duration) (lost, cancelling []Fence, err error) {
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	until := time.Now().Add(lease)
 	for _, f := range runs {
-		if r := m.held(f); r != nil {
-			r.leaseUntil = until
-		} else {
+		r := m.held(f)
+		if r == nil {
 			lost = append(lost, f)
+			continue
+		}
+		r.leaseUntil = until
+		if r.Status == Cancelling {
+			cancelling = append(cancelling, f)
 		}
 	}
-	return lost, nil
+	return lost, cancelling, nil
 }
 
 // Append implements [Store].
 func (m *Memory) Append(ctx context.Context, run Fence, logs []Log) error {
-	return m.change(ctx, run, logs, func(*memoryRecord) {})
+	return m.change(ctx, run, logs, func(*memoryRecord) error { return nil })
 }
 
 // Finish implements [Store].
@@ -117,26 +152,47 @@ func (m *Memory) Finish(ctx context.Context, run Fence, o Outcome) error {
 	if !o.Status.Finished() {
 		return errors.New("workflow: Finish needs a final status")
 	}
-	return m.change(ctx, run, o.Logs, func(r *memoryRecord) {
-		r.Status, r.FinishedAt = o.Status, time.Now()
-		r.Result = slices.Clone(o.Result)
-		if o.Error != nil {
-			e := *o.Error
-			r.Error = &e
-		}
-		at, _ := slices.BinarySearch(m.open, r.ID)
-		m.open = slices.Delete(m.open, at, at+1)
+	return m.change(ctx, run, o.Logs, func(r *memoryRecord) error {
+		m.finish(r, o)
+		return nil
 	})
+}
+
+func (m *Memory) finish(r *memoryRecord, o Outcome) {
+	r.Status, r.FinishedAt, r.RunAt = o.Status, time.Now(), time.Time{}
+	r.Result, r.Error = slices.Clone(o.Result), nil
+	if o.Error != nil {
+		e := *o.Error
+		r.Error = &e
+	}
+	at, _ := slices.BinarySearch(m.open, r.ID)
+	m.open = slices.Delete(m.open, at, at+1)
 }
 
 // Release implements [Store].
 func (m *Memory) Release(ctx context.Context, run Fence, logs []Log) error {
-	return m.change(ctx, run, logs, func(r *memoryRecord) {
+	return m.change(ctx, run, logs, func(r *memoryRecord) error {
+		if r.Status == Cancelling {
+			return ErrCancelling
+		}
 		r.Status, r.StartedAt = Pending, time.Time{}
+		return nil
 	})
 }
 
-func (m *Memory) change(ctx context.Context, run Fence, logs []Log, do func(*memoryRecord)) error {
+// Retry implements [Store].
+func (m *Memory) Retry(ctx context.Context, run Fence, delay time.Duration, why Failure, logs []Log) error {
+	return m.change(ctx, run, logs, func(r *memoryRecord) error {
+		if r.Status == Cancelling {
+			return ErrCancelling
+		}
+		r.Status, r.StartedAt, r.RunAt, r.Error = Scheduled, time.Time{}, time.Now().Add(delay), &why
+		return nil
+	})
+}
+
+// change runs do on a run, and adds log lines if it succeeds.
+func (m *Memory) change(ctx context.Context, run Fence, logs []Log, do func(*memoryRecord) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -145,6 +201,9 @@ func (m *Memory) change(ctx context.Context, run Fence, logs []Log, do func(*mem
 	r := m.held(run)
 	if r == nil {
 		return ErrLost
+	}
+	if err := do(r); err != nil {
+		return err
 	}
 	for _, l := range logs {
 		l.Attempt, l.Attrs = run.Attempt, slices.Clone(l.Attrs)
@@ -158,8 +217,27 @@ func (m *Memory) change(ctx context.Context, run Fence, logs []Log, do func(*mem
 			r.logs = slices.Insert(r.logs, at, l)
 		}
 	}
-	do(r)
 	return nil
+}
+
+// Cancel implements [Store].
+func (m *Memory) Cancel(ctx context.Context, id string, why Failure) (*Record, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.records[id]
+	switch {
+	case r == nil:
+		return nil, ErrNotFound
+	case r.Status.Finished():
+	case r.isRun() && r.leaseUntil.After(time.Now()):
+		r.Status = Cancelling
+	default:
+		m.finish(r, Outcome{Status: Cancelled, Error: &why})
+	}
+	return r.Clone(), nil
 }
 
 // Get implements [Store].

@@ -23,18 +23,23 @@ func Global() Scope { return Scope{Kind: scope.Global} }
 // Status is the state of an execution.
 type Status string
 
-// The states of an execution. It begins as Pending or Running; the last three
-// are final.
+// The states of an execution. It begins as Scheduled, Pending or Running; the
+// last four are final.
 const (
-	Pending   Status = "pending"
-	Running   Status = "running"
-	Succeeded Status = "succeeded"
-	Failed    Status = "failed"
-	TimedOut  Status = "timed_out"
+	Scheduled  Status = "scheduled" // begins at RunAt: delayed, or between two tries
+	Pending    Status = "pending"   // begins when a worker is free
+	Running    Status = "running"
+	Cancelling Status = "cancelling" // running, and told to stop
+	Succeeded  Status = "succeeded"
+	Failed     Status = "failed"
+	TimedOut   Status = "timed_out"
+	Cancelled  Status = "cancelled"
 )
 
 // Finished reports whether the status is final.
-func (s Status) Finished() bool { return s == Succeeded || s == Failed || s == TimedOut }
+func (s Status) Finished() bool {
+	return s == Succeeded || s == Failed || s == TimedOut || s == Cancelled
+}
 
 // Codes of failures that Bifrost gives. A workflow's error gives its own if it
 // has, or wraps an error that has, a method ErrorCode() string.
@@ -45,6 +50,8 @@ const (
 	CodeInput   = "input"   // the stored input no longer fits the registered type
 	CodeResult  = "result"  // the result is not JSON, or too large
 	CodeLost    = "lost"    // the processes running it ended too often
+	// CodeCancelled is the code of every execution that is Cancelled.
+	CodeCancelled = "cancelled"
 )
 
 // Failure says why an execution failed. Secrets the run resolved are redacted.
@@ -64,17 +71,24 @@ type Record struct {
 	Input    json.RawMessage
 	// Result is the function's result while Status is Succeeded, nil otherwise.
 	Result json.RawMessage
-	// Error is set while Status is Failed or TimedOut.
+	// Error is set while Status is Failed, TimedOut or Cancelled, and between two
+	// tries: why the first of them failed.
 	Error *Failure
 	// Attempt counts how often it was begun; 0 while it never was.
 	Attempt int
 	// Takeovers counts the attempts whose process vanished.
 	Takeovers int
+	// Retries counts the attempts that followed a failure.
+	Retries int
+	// RunAt is when it begins, while Scheduled; zero otherwise.
+	RunAt time.Time
+	// Key is the idempotency key it was submitted with; may be empty.
+	Key string
 	// Principal is who asked for it; may be empty.
 	Principal string
 
 	CreatedAt  time.Time
-	StartedAt  time.Time // of the newest attempt; zero while Pending
+	StartedAt  time.Time // of the newest attempt; zero while Pending or Scheduled
 	FinishedAt time.Time // zero until finished
 }
 

@@ -45,9 +45,9 @@ func (f *faulty) Claim(ctx context.Context, c workflow.Claim) (*workflow.Record,
 	return f.Store.Claim(ctx, c)
 }
 
-func (f *faulty) Extend(ctx context.Context, runs []workflow.Fence, lease time.Duration) ([]workflow.Fence, error) {
+func (f *faulty) Extend(ctx context.Context, runs []workflow.Fence, lease time.Duration) (lost, cancelling []workflow.Fence, err error) {
 	if err := f.fail(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	return f.Store.Extend(ctx, runs, lease)
 }

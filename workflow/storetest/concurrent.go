@@ -1,11 +1,13 @@
 package storetest
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -64,4 +66,33 @@ func testConcurrentFinishes(t *testing.T, a, b workflow.Store) {
 	}
 	wg.Wait()
 	require.EqualValues(t, 1, finished.Load())
+}
+
+// testConcurrentKeys lets both handles submit under one key at once: one stores,
+// and all get what it stored.
+func testConcurrentKeys(t *testing.T, a, b workflow.Store) {
+	const total = 8
+	ids := make([]string, total)
+	got := make([]*workflow.Record, total)
+	var wg sync.WaitGroup
+	for i := range total {
+		ids[i] = newID(t)
+		s := []workflow.Store{a, b}[i%2]
+		wg.Go(func() {
+			var err error
+			got[i], err = s.Insert(t.Context(), &workflow.Record{
+				ID: ids[i], Workflow: "work", Scope: workflow.Org("org-1"), Input: json.RawMessage(`{}`), Key: "k",
+			}, time.Duration(i%3)*lease)
+			assert.NoError(t, err)
+		})
+	}
+	wg.Wait()
+	for _, r := range got {
+		require.NotNil(t, r)
+		assert.Equal(t, got[0].ID, r.ID)
+		assert.Contains(t, ids, r.ID)
+	}
+	list, err := a.List(t.Context(), workflow.Match{}, "", total)
+	require.NoError(t, err)
+	assert.Len(t, list, 1)
 }

@@ -44,6 +44,13 @@ func Run(t *testing.T, open func(t *testing.T) workflow.Store) {
 		{"extend", testExtend},
 		{"release", testRelease},
 		{"finish", testFinish},
+		{"scheduled", testScheduled},
+		{"retry", testRetry},
+		{"cancel what waits", testCancelWaiting},
+		{"cancel a run", testCancelRun},
+		{"cancel a run whose process died", testCancelLostRun},
+		{"cancel what is finished", testCancelFinished},
+		{"keys", testKeys},
 		{"logs", testLogs},
 		{"get", testGet},
 		{"list", testList},
@@ -59,6 +66,10 @@ func Run(t *testing.T, open func(t *testing.T) workflow.Store) {
 	t.Run("concurrent finishes", func(t *testing.T) {
 		s := open(t)
 		testConcurrentFinishes(t, s, s)
+	})
+	t.Run("concurrent inserts of one key", func(t *testing.T) {
+		s := open(t)
+		testConcurrentKeys(t, s, s)
 	})
 }
 
@@ -78,6 +89,10 @@ func RunShared(t *testing.T, open func(t *testing.T) (a, b workflow.Store)) {
 	t.Run("concurrent finishes", func(t *testing.T) {
 		a, b := open(t)
 		testConcurrentFinishes(t, a, b)
+	})
+	t.Run("concurrent inserts of one key", func(t *testing.T) {
+		a, b := open(t)
+		testConcurrentKeys(t, a, b)
 	})
 }
 
@@ -140,7 +155,7 @@ func testInsert(t *testing.T, s workflow.Store) {
 			Scope: sc, Input: json.RawMessage(`{"a":[1,"x"]}`), Principal: "alice",
 			// The store's own, whatever the caller says:
 			Status: workflow.Failed, Attempt: 7, Takeovers: 3, Result: json.RawMessage(`1`),
-			Error: &workflow.Failure{Code: "error"}, FinishedAt: time.Now(),
+			Error: &workflow.Failure{Code: "error"}, FinishedAt: time.Now(), Retries: 2,
 		})
 		recent(t, r.CreatedAt)
 		want := &workflow.Record{
@@ -260,21 +275,22 @@ func testExtend(t *testing.T, s workflow.Store) {
 	require.NoError(t, s.Finish(ctx, fence(finished), succeed(`1`)))
 	unknown := workflow.Fence{ID: newID(t), Attempt: 1}
 
-	lost, err := s.Extend(ctx, []workflow.Fence{fence(first), fence(pending), fence(second), fence(finished), unknown}, lease)
+	lost, cancelling, err := s.Extend(ctx, []workflow.Fence{fence(first), fence(pending), fence(second), fence(finished), unknown}, lease)
 	require.NoError(t, err)
 	assert.Equal(t, []workflow.Fence{fence(pending), fence(finished), unknown}, lost)
+	assert.Empty(t, cancelling)
 	assert.Nil(t, claim(t, s, lease), "leases that ran out untaken were extended")
 
-	lost, err = s.Extend(ctx, []workflow.Fence{fence(first)}, over)
+	lost, _, err = s.Extend(ctx, []workflow.Fence{fence(first)}, over)
 	require.NoError(t, err)
 	assert.Empty(t, lost)
 	taken := claim(t, s, lease)
 	require.NotNil(t, taken)
 	assert.Equal(t, first.ID, taken.ID)
-	lost, err = s.Extend(ctx, []workflow.Fence{fence(first), fence(taken)}, lease)
+	lost, _, err = s.Extend(ctx, []workflow.Fence{fence(first), fence(taken)}, lease)
 	require.NoError(t, err)
 	assert.Equal(t, []workflow.Fence{fence(first)}, lost)
-	lost, err = s.Extend(ctx, nil, lease)
+	lost, _, err = s.Extend(ctx, nil, lease)
 	require.NoError(t, err)
 	assert.Empty(t, lost)
 }
@@ -301,6 +317,7 @@ func testFinish(t *testing.T, s workflow.Store) {
 		succeed(`{"n":1}`),
 		{Status: workflow.Failed, Error: &workflow.Failure{Code: "error", Message: ""}},
 		{Status: workflow.TimedOut, Error: failure},
+		{Status: workflow.Cancelled, Error: failure},
 	} {
 		r := insertLeased(t, s, workflow.Record{}, lease)
 		require.NoError(t, s.Finish(t.Context(), fence(r), o))
