@@ -76,6 +76,7 @@ type ending struct {
 	failure *Failure // nil if it returned a result
 	stack   string   // of a panic
 	ignored bool     // it did not: it ignores its context
+	final   bool     // another try would end alike
 }
 
 // perform executes the function and sees to it that the outcome is recorded, or
@@ -123,15 +124,15 @@ func (x *run) call(ctx context.Context) (e ending) {
 		}
 	}()
 	if x.rec.Takeovers > maxTakeovers {
-		return ending{failure: &Failure{CodeLost, fmt.Sprintf(
+		return ending{final: true, failure: &Failure{CodeLost, fmt.Sprintf(
 			"the process running it ended %d times before it was finished; it is not tried again", x.rec.Takeovers)}}
 	}
 	result, err := x.def.call(ctx, x.rec.Input)
 	switch {
 	case err != nil:
-		return ending{failure: &Failure{codeOf(err), err.Error()}}
+		return ending{final: isPermanent(err), failure: &Failure{codeOf(err), err.Error()}}
 	case len(result) > maxPayload:
-		return ending{failure: &Failure{CodeResult, fmt.Sprintf("the result has %d bytes of JSON, more than %d", len(result), maxPayload)}}
+		return ending{final: true, failure: &Failure{CodeResult, fmt.Sprintf("the result has %d bytes of JSON, more than %d", len(result), maxPayload)}}
 	}
 	return ending{result: result}
 }
@@ -166,15 +167,31 @@ func (r *Registry) settle(cause error, x *run, e ending) {
 		return
 	}
 	o := x.outcome(errors.Is(cause, errTimedOut) && cutShort, e)
+	if o.Error != nil && x.rec.Retries < x.def.retries && !e.final && !e.ignored {
+		r.retry(ctx, x, *o.Error)
+		return
+	}
 	if o.Error != nil {
 		x.log.WarnContext(ctx, "workflow: the run ended without a result", "status", string(o.Status), "code", o.Error.Code, "error", o.Error.Message)
 	}
+	o.Logs = x.logs.rest()
 	r.write(x, func(ctx context.Context) error { return r.cfg.Store.Finish(ctx, x.fence, o) })
 }
 
-// outcome is what is stored of an ending: without the secrets the run resolved.
+// retry records that a run failed and is to be tried again. The run's own log says
+// so, because the next attempt's outcome replaces this one's.
+func (r *Registry) retry(ctx context.Context, x *run, why Failure) {
+	delay := retryDelay(x.rec.Retries)
+	x.logger.WarnContext(ctx, "workflow: failed; trying again", "code", why.Code, "error", why.Message,
+		"delay", delay.Round(time.Millisecond).String(), "left", x.def.retries-x.rec.Retries-1)
+	logs := x.logs.rest()
+	r.write(x, func(ctx context.Context) error { return r.cfg.Store.Retry(ctx, x.fence, delay, why, logs) })
+}
+
+// outcome is what is stored of an ending: without the secrets the run resolved, and
+// without log lines yet.
 func (x *run) outcome(timedOut bool, e ending) Outcome {
-	o := Outcome{Status: Succeeded, Result: x.secrets.JSON(e.result), Logs: x.logs.rest()}
+	o := Outcome{Status: Succeeded, Result: x.secrets.JSON(e.result)}
 	switch {
 	case timedOut:
 		o.Status, o.Result = TimedOut, nil

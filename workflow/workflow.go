@@ -21,6 +21,7 @@ type definition struct {
 	name         string
 	description  string
 	timeout      time.Duration
+	retries      int
 	allowMembers bool
 	crossOrg     bool
 
@@ -36,6 +37,7 @@ type Info struct {
 	AllowMembers bool
 	CrossOrg     bool
 	Timeout      time.Duration
+	Retries      int
 	InputSchema  json.RawMessage // JSON Schema, draft 2020-12
 }
 
@@ -66,6 +68,9 @@ func Register[In, Out any](
 	}
 	if d.timeout <= 0 {
 		return nil, fmt.Errorf("workflow: the timeout of %s must be more than 0, not %s", name, d.timeout)
+	}
+	if d.retries < 0 || d.retries > maxRetries {
+		return nil, fmt.Errorf("workflow: the retries of %s must be 0 to %d, not %d", name, maxRetries, d.retries)
 	}
 	var err error
 	if d.input, err = newInputType(reflect.TypeFor[In]()); err != nil {
@@ -110,7 +115,7 @@ func (w *Workflow[In, Out]) Name() string { return w.def.name }
 func (d *definition) info() Info {
 	return Info{
 		Name: d.name, Description: d.description, AllowMembers: d.allowMembers, CrossOrg: d.crossOrg,
-		Timeout: d.timeout, InputSchema: d.input.document,
+		Timeout: d.timeout, Retries: d.retries, InputSchema: d.input.document,
 	}
 }
 
