@@ -20,6 +20,8 @@ var (
 	// ErrForbiddenOrg: a run asked for an execution in another scope than its own.
 	ErrForbiddenOrg = errors.New("workflow: a run may execute workflows for its own organization only; " +
 		"register it with workflow.CrossOrg() if it must reach others")
+	// ErrFinished: the execution is finished, so there is nothing to cancel.
+	ErrFinished = errors.New("workflow: the execution is finished already")
 	// ErrBadCursor: the cursor is not one that Executions returned.
 	ErrBadCursor = errors.New("workflow: bad cursor; use Page.Next of the page before, or an empty one to start")
 )
@@ -58,7 +60,7 @@ func (e *InputError) Error() string {
 type RunError struct {
 	ID       string
 	Workflow string
-	Status   Status // Failed or TimedOut
+	Status   Status // Failed, TimedOut or Cancelled
 	Failure  Failure
 }
 

@@ -39,7 +39,7 @@ type ExecuteRequest struct {
 
 // Execute queues an execution of the named workflow and waits for its end, at
 // most as long as its timeout and 60 s; then it returns the record as it is,
-// still Pending or Running. An execution that failed or timed out is no error of
+// unfinished. An execution that failed, timed out or was cancelled is no error of
 // Execute: look at the record.
 //
 // A synchronous execution begins at once in this process, if it has a free
@@ -134,13 +134,18 @@ func scopeOf(ctx context.Context, said Scope) (Scope, error) {
 	default:
 		return said, ErrNoOrg
 	}
-	// Stricter than Run.MayRead: a run may read the global connections, but a
-	// global run could read everybody's.
+	return said, checkRun(ctx, said)
+}
+
+// checkRun refuses what a run asks for another scope than its own. It is stricter
+// than Run.MayRead: a run may read the global connections, but a global run could
+// read everybody's.
+func checkRun(ctx context.Context, s Scope) error {
 	run := scope.RunFrom(ctx)
-	if run != nil && !run.CrossOrg && run.Scope.Kind != scope.Global && run.Scope != said {
-		return said, ErrForbiddenOrg
+	if run != nil && !run.CrossOrg && run.Scope.Kind != scope.Global && run.Scope != s {
+		return ErrForbiddenOrg
 	}
-	return said, nil
+	return nil
 }
 
 // enter makes Close wait until the caller says r.work.Done.

@@ -49,7 +49,7 @@ func (e *Execution[Out]) ID() string { return e.rec.ID }
 
 // Result waits until the execution is finished, by whichever process, and returns
 // what was stored: secrets that the run resolved are redacted. An execution that
-// failed or timed out is a [*RunError]. The context ends the waiting, never the
+// failed, timed out or was cancelled is a [*RunError]. The context ends the waiting, never the
 // execution; if the registry is closed first, the error is [ErrClosed].
 func (e *Execution[Out]) Result(ctx context.Context) (Out, error) {
 	var out Out

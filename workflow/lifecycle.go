@@ -11,6 +11,7 @@ import (
 var (
 	errTimedOut  = errors.New("workflow: the run's timeout passed")
 	errTakenOver = errors.New("workflow: another process took the run over")
+	errCancelled = errors.New("workflow: the execution was cancelled")
 	errClosing   = errors.New("workflow: closing; the run is handed back to be run again")
 	errWaited    = errors.New("workflow: waited long enough")
 )
@@ -181,7 +182,7 @@ func (r *Registry) beat() {
 	}
 	ctx, cancel := context.WithTimeout(r.base, storeTimeout)
 	defer cancel()
-	lost, _, err := r.cfg.Store.Extend(ctx, fences, r.cfg.Lease)
+	lost, cancelling, err := r.cfg.Store.Extend(ctx, fences, r.cfg.Lease)
 	if err != nil {
 		r.log.ErrorContext(ctx, "workflow: cannot extend leases; other processes may take the runs over", "runs", len(fences), "error", err)
 		return
@@ -189,6 +190,9 @@ func (r *Registry) beat() {
 	for _, f := range lost {
 		runs[f].cancel(errTakenOver) // no effect on one that ended meanwhile
 		delete(runs, f)
+	}
+	for _, f := range cancelling {
+		runs[f].cancel(errCancelled)
 	}
 	for f, x := range runs {
 		x.logs.flush(func(lines []Log) error { return r.cfg.Store.Append(ctx, f, lines) })

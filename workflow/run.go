@@ -59,6 +59,9 @@ func (r *Registry) launch(d *definition, rec *Record) {
 	x.logger = slog.New(newHandler(x))
 	ctx = context.WithValue(ctx, runKey{}, x)
 	ctx, stop := context.WithTimeoutCause(ctx, d.timeout, errTimedOut)
+	if rec.Status == Cancelling { // and its process vanished
+		cancel(errCancelled)
+	}
 
 	r.mu.Lock()
 	r.runs[rec.ID] = x
@@ -123,6 +126,9 @@ func (x *run) call(ctx context.Context) (e ending) {
 			e = ending{failure: &Failure{CodePanic, fmt.Sprint("panic: ", v)}, stack: string(debug.Stack())}
 		}
 	}()
+	if x.rec.Status == Cancelling {
+		return ending{failure: &Failure{CodeCancelled, "the process running it ended before it had stopped"}}
+	}
 	if x.rec.Takeovers > maxTakeovers {
 		return ending{final: true, failure: &Failure{CodeLost, fmt.Sprintf(
 			"the process running it ended %d times before it was finished; it is not tried again", x.rec.Takeovers)}}
@@ -163,11 +169,12 @@ func (r *Registry) settle(cause error, x *run, e ending) {
 		return
 	case errors.Is(cause, errClosing) && cutShort:
 		x.log.WarnContext(ctx, "workflow: handed back unfinished, because this process closes; it will run again")
-		r.write(x, func(ctx context.Context) error { return r.cfg.Store.Release(ctx, x.fence, x.logs.rest()) })
+		logs := x.logs.rest()
+		r.write(x, func(ctx context.Context) error { return r.cfg.Store.Release(ctx, x.fence, logs) })
 		return
 	}
-	o := x.outcome(errors.Is(cause, errTimedOut) && cutShort, e)
-	if o.Error != nil && x.rec.Retries < x.def.retries && !e.final && !e.ignored {
+	o := x.outcome(cause, cutShort, e)
+	if (o.Status == Failed || o.Status == TimedOut) && x.rec.Retries < x.def.retries && !e.final && !e.ignored {
 		r.retry(ctx, x, *o.Error)
 		return
 	}
@@ -189,29 +196,33 @@ func (r *Registry) retry(ctx context.Context, x *run, why Failure) {
 }
 
 // outcome is what is stored of an ending: without the secrets the run resolved, and
-// without log lines yet.
-func (x *run) outcome(timedOut bool, e ending) Outcome {
+// without log lines yet. What ended the context early counts if it cut the function
+// short; one that finished its work all the same has done it.
+func (x *run) outcome(cause error, cutShort bool, e ending) Outcome {
 	o := Outcome{Status: Succeeded, Result: x.secrets.JSON(e.result)}
 	switch {
-	case timedOut:
-		o.Status, o.Result = TimedOut, nil
-		message := fmt.Sprintf("did not end within %s", x.def.timeout)
-		if e.ignored {
-			message += ", and goes on, because it ignores its context"
-		} else {
-			message += ": " + e.failure.Message
-		}
-		o.Error = &Failure{CodeTimeout, message}
+	case cutShort && errors.Is(cause, errTimedOut):
+		o.Status, o.Error = TimedOut, &Failure{CodeTimeout, fmt.Sprintf("did not end within %s", x.def.timeout) + e.afterwards()}
+	case cutShort && errors.Is(cause, errCancelled):
+		o.Status, o.Error = Cancelled, &Failure{CodeCancelled, "cancelled" + e.afterwards()}
 	case e.failure != nil:
-		o.Status, o.Result, o.Error = Failed, nil, e.failure
+		o.Status, o.Error = Failed, e.failure
 	default:
 		return o
 	}
-	o.Error = &Failure{
+	o.Result, o.Error = nil, &Failure{
 		Code:    cut(x.secrets.String(o.Error.Code), maxCode),
 		Message: cut(x.secrets.String(o.Error.Message), maxMessage),
 	}
 	return o
+}
+
+// afterwards is what a function did when its context had ended.
+func (e ending) afterwards() string {
+	if e.ignored {
+		return ", and goes on, because it ignores its context"
+	}
+	return ": " + e.failure.Message
 }
 
 // write repeats a write until it is done, the run is lost, or the registry has
@@ -220,6 +231,11 @@ func (r *Registry) write(x *run, do func(context.Context) error) {
 	for delay := 50 * time.Millisecond; ; delay = min(2*delay, 2*time.Second) {
 		ctx, cancel := context.WithTimeout(r.base, storeTimeout)
 		err := do(ctx)
+		if errors.Is(err, ErrCancelling) { // in place of another attempt
+			err = r.cfg.Store.Finish(ctx, x.fence, Outcome{
+				Status: Cancelled, Error: &Failure{CodeCancelled, "cancelled"}, Logs: x.logs.rest(),
+			})
+		}
 		cancel()
 		if err == nil {
 			return
