@@ -20,6 +20,14 @@ var (
 	// ErrForbiddenOrg: a run asked for an execution in another scope than its own.
 	ErrForbiddenOrg = errors.New("workflow: a run may execute workflows for its own organization only; " +
 		"register it with workflow.CrossOrg() if it must reach others")
+	// ErrInvalidRunAt: the time at which an execution was to begin cannot be one.
+	ErrInvalidRunAt = errors.New("workflow: RunAt must be in the future, and needs Async")
+	// ErrInvalidKey: the idempotency key cannot be one.
+	ErrInvalidKey = errors.New("workflow: a key has 1 to 255 printable ASCII characters and no spaces")
+	// ErrKeyReused: the key belongs to an execution with another input.
+	ErrKeyReused = errors.New("workflow: the key was used with another input; use another key for another request")
+	// ErrNotFailed: only what failed, timed out or was cancelled is executed again.
+	ErrNotFailed = errors.New("workflow: only executions that failed, timed out or were cancelled can be retried")
 	// ErrFinished: the execution is finished, so there is nothing to cancel.
 	ErrFinished = errors.New("workflow: the execution is finished already")
 	// ErrBadCursor: the cursor is not one that Executions returned.

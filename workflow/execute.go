@@ -33,8 +33,30 @@ type ExecuteRequest struct {
 	Input json.RawMessage
 	// Async returns as soon as the execution is queued.
 	Async bool
+	// RunAt delays the execution until then; it needs Async. Zero: at once.
+	RunAt time.Time
+	// Key makes the request repeatable: while the execution that it led to is in the
+	// history, the same key for the same workflow and scope leads to that one again,
+	// whatever became of it. Executions are not deleted, so that is for good. A key
+	// has 1 to 255 printable ASCII characters and no spaces; empty: none.
+	Key string
 	// Principal is who asks, for the history; optional.
 	Principal string
+
+	keyed bool // Key was said, even if it is empty
+}
+
+// ExecuteOption changes how [Workflow.Execute] begins an execution.
+type ExecuteOption func(*ExecuteRequest)
+
+// Key is the idempotency key of a request; see [ExecuteRequest].
+func Key(key string) ExecuteOption {
+	return func(req *ExecuteRequest) { req.Key, req.keyed = key, true }
+}
+
+// At delays an execution until t, which must be in the future.
+func At(t time.Time) ExecuteOption {
+	return func(req *ExecuteRequest) { req.RunAt = t }
 }
 
 // Execute queues an execution of the named workflow and waits for its end, at
@@ -49,8 +71,9 @@ type ExecuteRequest struct {
 // Called from within a workflow, it keeps that one's worker busy while it waits.
 //
 // Errors: [ErrUnknown], [ErrNoOrg], [ErrInvalidOrg], [ErrForbiddenOrg],
-// [*InputError], [ErrNotStarted], [ErrClosed], and faults of the store. After
-// those the execution may have been queued all the same.
+// [*InputError], [ErrInvalidRunAt], [ErrInvalidKey], [ErrKeyReused],
+// [ErrNotStarted], [ErrClosed], and faults of the store. After those the execution
+// may have been queued all the same; with a Key the request can be repeated.
 func (r *Registry) Execute(ctx context.Context, name string, req ExecuteRequest) (*Record, error) {
 	d := r.definition(name)
 	if d == nil {
@@ -62,8 +85,16 @@ func (r *Registry) Execute(ctx context.Context, name string, req ExecuteRequest)
 	}
 	defer r.unwatch(id, done)
 	rec, err := r.submit(ctx, d, id, req, !req.Async)
-	if err != nil || req.Async {
+	if err != nil || req.Async || rec.Status.Finished() {
 		return rec, err
+	}
+	if rec.ID != id { // an earlier one, under the same key
+		done = r.watch(rec.ID)
+		defer r.unwatch(rec.ID, done)
+		// Once before waiting: it may have ended before the watch began.
+		if rec, err = r.latest(ctx, rec); err != nil || rec.Status.Finished() {
+			return rec, err
+		}
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, min(d.timeout+waitSlack, maxWait), errWaited)
 	defer cancel()
@@ -81,11 +112,16 @@ func (r *Registry) submit(ctx context.Context, d *definition, id string, req Exe
 	if err != nil {
 		return nil, err
 	}
-	// Inputs are stored as they are, because the run needs them.
+	// Inputs are stored as they are, because the run needs them; keys likewise.
 	if x := runFrom(ctx); x != nil && !bytes.Equal(x.secrets.JSON(input), input) {
 		return nil, &InputError{Workflow: d.name, Fields: []FieldError{{
 			Message: "holds a secret that the calling run resolved, and inputs are stored; let the called workflow resolve it itself",
 		}}}
+	} else if x != nil && x.secrets.Contains(req.Key) {
+		return nil, fmt.Errorf("%w: this one holds a secret that the calling run resolved, and keys are stored", ErrInvalidKey)
+	}
+	if err := req.check(); err != nil {
+		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -99,14 +135,16 @@ func (r *Registry) submit(ctx context.Context, d *definition, id string, req Exe
 	// would be one that nobody knows of.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
-	n := &Record{ID: id, Workflow: d.name, Scope: sc, Input: input, Principal: req.Principal}
-	if direct {
+	n := &Record{
+		ID: id, Workflow: d.name, Scope: sc, Input: input, Principal: req.Principal, Key: req.Key, RunAt: req.RunAt,
+	}
+	if direct && req.RunAt.IsZero() {
 		select {
 		case r.slots <- struct{}{}:
 			rec, err := r.cfg.Store.Insert(ctx, n, r.cfg.Lease)
-			if err != nil {
+			if err != nil || rec.ID != id {
 				<-r.slots
-				return nil, err
+				return sameRequest(rec, input, err)
 			}
 			r.launch(d, rec.Clone())
 			return rec, nil
@@ -114,10 +152,10 @@ func (r *Registry) submit(ctx context.Context, d *definition, id string, req Exe
 		}
 	}
 	rec, err := r.cfg.Store.Insert(ctx, n, 0)
-	if err == nil {
+	if err == nil && rec.Status == Pending {
 		r.nudge()
 	}
-	return rec, err
+	return sameRequest(rec, input, err)
 }
 
 // scopeOf decides the scope of an execution: said, else the context's.

@@ -13,21 +13,22 @@ type Execution[Out any] struct {
 }
 
 // Execute begins an execution for an organization and returns without waiting for
-// its end; see [Execution.Result]. Errors are those of [Registry.Execute].
-func (w *Workflow[In, Out]) Execute(ctx context.Context, org string, in In) (*Execution[Out], error) {
+// its end; see [Execution.Result], [Key] and [At]. Errors are those of
+// [Registry.Execute].
+func (w *Workflow[In, Out]) Execute(ctx context.Context, org string, in In, opts ...ExecuteOption) (*Execution[Out], error) {
 	if org == "" {
 		return nil, ErrNoOrg // an empty argument must not become the context's scope
 	}
-	return w.execute(ctx, Org(org), in)
+	return w.execute(ctx, Org(org), in, opts)
 }
 
 // ExecuteGlobal begins an execution that belongs to no organization. It may read
 // every organization's connections.
-func (w *Workflow[In, Out]) ExecuteGlobal(ctx context.Context, in In) (*Execution[Out], error) {
-	return w.execute(ctx, Global(), in)
+func (w *Workflow[In, Out]) ExecuteGlobal(ctx context.Context, in In, opts ...ExecuteOption) (*Execution[Out], error) {
+	return w.execute(ctx, Global(), in, opts)
 }
 
-func (w *Workflow[In, Out]) execute(ctx context.Context, s Scope, in In) (*Execution[Out], error) {
+func (w *Workflow[In, Out]) execute(ctx context.Context, s Scope, in In, opts []ExecuteOption) (*Execution[Out], error) {
 	input, err := json.Marshal(in)
 	if err != nil {
 		return nil, fmt.Errorf("workflow: the input of %s is not JSON: %w", w.def.name, err)
@@ -37,7 +38,11 @@ func (w *Workflow[In, Out]) execute(ctx context.Context, s Scope, in In) (*Execu
 		return nil, err
 	}
 	defer w.registry.unwatch(id, done)
-	rec, err := w.registry.submit(ctx, w.def, id, ExecuteRequest{Scope: s, Input: input}, true)
+	req := ExecuteRequest{Scope: s, Input: input, Async: true}
+	for _, opt := range opts {
+		opt(&req)
+	}
+	rec, err := w.registry.submit(ctx, w.def, id, req, true)
 	if err != nil {
 		return nil, err
 	}
