@@ -12,8 +12,9 @@ import (
 )
 
 // Routes × principals. The world: Graph is connected globally and for acme, Drive
-// globally only (so acme is served by the fallback), and one execution of acme and
-// one of globex exist.
+// globally only (so acme is served by the fallback), and an execution of
+// fail exists for acme and for globex, and one of echo, which is for administrators,
+// for acme.
 func TestRoutesByPrincipal(t *testing.T) {
 	s := newSite(t)
 	s.as(root).connect("Graph", "")
@@ -26,6 +27,8 @@ func TestRoutesByPrincipal(t *testing.T) {
 		return id
 	}
 	acmes, globexs := run("acme"), run("globex")
+	delayed, _ := object(t, s.as(root).post("/api/workflows/echo/execute?org=acme",
+		`{"input":{"text":"a"},"async":true,"run_at":"2100-01-01T00:00:00Z"}`))["id"].(string)
 
 	closed := httpadapter.New(s.bf, httpadapter.Config{})
 	columns := []struct {
@@ -71,6 +74,13 @@ func TestRoutesByPrincipal(t *testing.T) {
 		{"POST", "/api/workflows/fail/execute", "{}", []int{401, 401, 503, 403, 401, 200, 200, 404, 404, 404, 200, 200, 404, 404, 404, 400}},
 		{"POST", "/api/workflows/echo/execute", `{"input":{"text":"a"}}`, []int{401, 401, 503, 403, 401, 403, 403, 404, 404, 404, 200, 200, 404, 404, 404, 400}},
 		{"POST", "/api/workflows/nope/execute", "{}", []int{401, 401, 503, 403, 401, 404, 404, 404, 404, 404, 404, 404, 404, 404, 404, 400}},
+		{"POST", "/api/executions/" + acmes + "/cancel", "", []int{401, 401, 503, 403, 401, 409, 409, 404, 404, 404, 409, 409, 404, 404, 404, 400}},
+		{"POST", "/api/executions/" + acmes + "/retry", "", []int{401, 401, 503, 403, 401, 202, 202, 404, 404, 404, 202, 202, 404, 404, 404, 400}},
+		{"POST", "/api/executions/" + globexs + "/cancel", "", []int{401, 401, 503, 403, 401, 404, 404, 404, 404, 404, 409, 404, 404, 404, 404, 400}},
+		{"POST", "/api/executions/" + globexs + "/retry", "", []int{401, 401, 503, 403, 401, 404, 404, 404, 404, 404, 202, 404, 404, 404, 404, 400}},
+		{"POST", "/api/executions/" + delayed + "/retry", "", []int{401, 401, 503, 403, 401, 403, 403, 404, 404, 404, 409, 409, 404, 404, 404, 400}},
+		{"POST", "/api/executions/" + delayed + "/cancel", "", []int{401, 401, 503, 403, 401, 403, 403, 404, 404, 404, 200, 200, 404, 404, 404, 400}},
+		{"POST", "/api/executions/nonsense/cancel", "", []int{401, 401, 503, 403, 401, 404, 404, 404, 404, 404, 404, 404, 404, 404, 404, 400}},
 		{"GET", "/", "", []int{401, 401, 503, 403, 401, 200, 200, 404, 404, 404, 200, 200, 404, 404, 404, 400}},
 		{"GET", "/workflows", "", []int{401, 401, 503, 403, 401, 200, 200, 404, 404, 404, 200, 200, 404, 404, 404, 400}},
 		{"GET", "/executions/" + acmes, "", []int{401, 401, 503, 403, 401, 200, 200, 404, 404, 404, 200, 200, 404, 404, 404, 400}},

@@ -21,6 +21,7 @@ type executionView struct {
 	Result     json.RawMessage `json:"result"`
 	Error      *errorView      `json:"error"`
 	Attempt    int             `json:"attempt"`
+	RunAt      *time.Time      `json:"run_at"` // null unless scheduled
 	CreatedAt  *time.Time      `json:"created_at"`
 	StartedAt  *time.Time      `json:"started_at"`
 	FinishedAt *time.Time      `json:"finished_at"`
@@ -46,7 +47,7 @@ func viewExecution(rec *workflow.Record, logs []workflow.Log) executionView {
 	v := executionView{
 		ID: rec.ID, Workflow: rec.Workflow, Org: rec.Scope.Org, Status: string(rec.Status),
 		Input: rec.Input, Result: rec.Result, Attempt: rec.Attempt,
-		CreatedAt: timeView(rec.CreatedAt), StartedAt: timeView(rec.StartedAt), FinishedAt: timeView(rec.FinishedAt),
+		RunAt: timeView(rec.RunAt), CreatedAt: timeView(rec.CreatedAt), StartedAt: timeView(rec.StartedAt), FinishedAt: timeView(rec.FinishedAt),
 		Logs: viewLogs(logs),
 	}
 	if rec.Error != nil {
@@ -71,8 +72,11 @@ func viewLogs(logs []workflow.Log) []logView {
 	return views
 }
 
-// statuses are those that HTTP knows; some never occur yet.
-var statuses = []string{"scheduled", "pending", "running", "succeeded", "failed", "timed_out", "cancelling", "cancelled"}
+// statuses are those that ?status= knows.
+var statuses = []string{
+	string(workflow.Scheduled), string(workflow.Pending), string(workflow.Running), string(workflow.Succeeded),
+	string(workflow.Failed), string(workflow.TimedOut), string(workflow.Cancelling), string(workflow.Cancelled),
+}
 
 // filterOf reads ?workflow= and ?status=. The scope is the caller's; an
 // administrator's global view is of all.

@@ -100,6 +100,8 @@ func TestRouteByRoute(t *testing.T) {
 		{"GET", h.Executions(), nil, root, 200},
 		{"GET", h.Execution(), map[string]string{"id": id}, root, 200},
 		{"GET", h.Logs(), map[string]string{"id": id}, root, 200},
+		{"POST", h.Cancel(), map[string]string{"id": id}, root, 409},
+		{"POST", h.Retry(), map[string]string{"id": id}, root, 202},
 		{"GET", h.Integrations(), nil, nobody, 401},
 		{"DELETE", h.Integrations(), nil, root, 405},
 	} {

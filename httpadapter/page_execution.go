@@ -24,6 +24,8 @@ type executionPageView struct {
 	ID, Workflow, Org string
 	Badge             badge
 	Running           bool
+	Cancel, Retry     string // URLs of the POSTs; empty: no button
+	RunAt             string // when it begins
 	Created, Started  *stamp
 	Finished          *stamp
 	Took              string
@@ -58,6 +60,17 @@ func (h *Handler) executionPage(w http.ResponseWriter, r *http.Request, c caller
 		Created: stampOf(rec.CreatedAt, now), Started: stampOf(rec.StartedAt, now), Finished: stampOf(rec.FinishedAt, now),
 		API:  h.link("/api/executions/"+url.PathEscape(rec.ID), c.queryOrg()),
 		Back: h.link("/workflows", c.queryOrg()),
+	}
+	if path := "/api/executions/" + url.PathEscape(rec.ID); h.mayControl(c, rec.Workflow) {
+		switch rec.Status {
+		case workflow.Scheduled, workflow.Pending, workflow.Running:
+			body.Cancel = h.link(path+"/cancel", c.queryOrg())
+		case workflow.Failed, workflow.TimedOut, workflow.Cancelled:
+			body.Retry = h.link(path+"/retry", c.queryOrg())
+		}
+	}
+	if !rec.RunAt.IsZero() {
+		body.RunAt = rec.RunAt.UTC().Format(time.RFC3339)
 	}
 	body.Result, body.ResultCut = pretty(rec.Result)
 	if input := bytes.TrimSpace(rec.Input); len(input) > 0 && string(input) != "{}" {

@@ -117,6 +117,12 @@ func executionBadge(s workflow.Status) badge {
 		return badge{"bad", "Timed out"}
 	case workflow.Running:
 		return badge{"busy", "Running"}
+	case workflow.Cancelling:
+		return badge{"busy", "Cancelling"}
+	case workflow.Cancelled:
+		return badge{"idle", "Cancelled"}
+	case workflow.Scheduled:
+		return badge{"idle", "Scheduled"}
 	default:
 		return badge{"idle", "Waiting"}
 	}

@@ -88,6 +88,16 @@ func problemOf(err error) *problem {
 		return errNotFound
 	case errors.Is(err, workflow.ErrBadCursor):
 		return problemOf(errBadCursor)
+	case errors.Is(err, workflow.ErrInvalidKey):
+		return problemOf(invalidField("key", "must have 1 to 255 printable ASCII characters and no spaces"))
+	case errors.Is(err, workflow.ErrInvalidRunAt):
+		return problemOf(invalidField("run_at", "must be in the future"))
+	case errors.Is(err, workflow.ErrKeyReused):
+		return statusFor(http.StatusConflict, "key-reused", "The key was used with another input. Use another key for another request.")
+	case errors.Is(err, workflow.ErrFinished):
+		return statusFor(http.StatusConflict, "finished", "The execution is finished already.")
+	case errors.Is(err, workflow.ErrNotFailed):
+		return statusFor(http.StatusConflict, "not-failed", "Only executions that failed, timed out or were cancelled can be retried.")
 	case errors.Is(err, workflow.ErrNotStarted):
 		return statusFor(http.StatusServiceUnavailable, "unavailable", "Bifrost is not started: the program must call bf.Start(ctx).")
 	case errors.Is(err, workflow.ErrClosed), errors.Is(err, oauthflow.ErrClosed):

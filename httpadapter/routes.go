@@ -32,6 +32,8 @@ func (h *Handler) endpoints() []endpoint {
 		{name: "Executions", pattern: "/api/executions", methods: read, surface: surfaceAPI, serve: h.listExecutions},
 		{name: "Execution", pattern: "/api/executions/{id}", methods: read, surface: surfaceAPI, serve: h.getExecution},
 		{name: "Logs", pattern: "/api/executions/{id}/logs", methods: read, surface: surfaceAPI, serve: h.listLogs},
+		{name: "Cancel", pattern: "/api/executions/{id}/cancel", methods: change, surface: surfaceAPI, serve: h.cancelExecution},
+		{name: "Retry", pattern: "/api/executions/{id}/retry", methods: change, surface: surfaceAPI, serve: h.retryExecution},
 
 		{page: true, pattern: "/{$}", methods: read, serve: h.integrationsPage},
 		{page: true, pattern: "/workflows", methods: read, serve: h.workflowsPage},
@@ -159,3 +161,9 @@ func (h *Handler) Execution() http.Handler { return h.single("Execution") }
 
 // Logs serves GET /api/executions/{id}/logs.
 func (h *Handler) Logs() http.Handler { return h.single("Logs") }
+
+// Cancel serves POST /api/executions/{id}/cancel.
+func (h *Handler) Cancel() http.Handler { return h.single("Cancel") }
+
+// Retry serves POST /api/executions/{id}/retry.
+func (h *Handler) Retry() http.Handler { return h.single("Retry") }

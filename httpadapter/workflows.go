@@ -30,7 +30,7 @@ type workflowView struct {
 func viewWorkflow(w workflow.Info) workflowView {
 	v := workflowView{
 		Name: w.Name, Description: w.Description, OrgScope: "own", InputSchema: w.InputSchema,
-		NextRuns: []time.Time{}, TimeoutMS: w.Timeout.Milliseconds(),
+		NextRuns: []time.Time{}, TimeoutMS: w.Timeout.Milliseconds(), Retries: w.Retries,
 	}
 	if w.CrossOrg {
 		v.OrgScope = "all"
@@ -78,39 +78,35 @@ func (h *Handler) execute(w http.ResponseWriter, r *http.Request, c caller) erro
 	if !c.mayExecute(info) {
 		return errForbidden
 	}
-	f, err := readFields(r, "input", "async")
+	f, err := readFields(r, "input", "async", "key", "run_at")
+	if err != nil {
+		return err
+	}
+	req, err := requestOf(f, c)
 	if err != nil {
 		return err
 	}
 	if fromPage(r) {
-		return h.executeForm(w, r, c, info, f)
+		return h.executeForm(w, r, c, info, f, req)
 	}
-	async, err := f.flag("async")
-	if err != nil {
-		return err
-	}
-	rec, err := h.bf.Workflows.Execute(r.Context(), info.Name, workflow.ExecuteRequest{
-		Scope: c.scope(), Input: f["input"], Async: async, Principal: c.User,
-	})
+	req.Input = f["input"]
+	rec, err := h.bf.Workflows.Execute(r.Context(), info.Name, req)
 	if err != nil && (rec == nil || r.Context().Err() == nil) {
 		return err
 	}
 	// With a record, the host's own deadline for the request ended the waiting only.
 	status := http.StatusOK
-	if async || !rec.Status.Finished() {
+	if req.Async || !rec.Status.Finished() {
 		status = http.StatusAccepted
-		w.Header().Set("Location", h.base.JoinPath("api", "executions", rec.ID).String())
 	}
-	logs, err := h.bf.Workflows.Logs(context.WithoutCancel(r.Context()), rec.ID)
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, status, viewExecution(rec, logs))
+	return h.writeExecution(w, r, status, rec)
 }
 
 // executeForm is execute for the Workflows page: it leads to the execution's own
 // page, or back to the form where the input does not fit.
-func (h *Handler) executeForm(w http.ResponseWriter, r *http.Request, c caller, info workflow.Info, f fields) error {
+func (h *Handler) executeForm(
+	w http.ResponseWriter, r *http.Request, c caller, info workflow.Info, f fields, req workflow.ExecuteRequest,
+) error {
 	text, err := f.text("input")
 	if err != nil {
 		return err
@@ -121,7 +117,8 @@ func (h *Handler) executeForm(w http.ResponseWriter, r *http.Request, c caller, 
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), pageWait)
 	defer cancel()
-	rec, err := h.bf.Workflows.Execute(ctx, info.Name, workflow.ExecuteRequest{Scope: c.scope(), Input: input, Principal: c.User})
+	req.Input = input
+	rec, err := h.bf.Workflows.Execute(ctx, info.Name, req)
 	var unfit *workflow.InputError
 	switch {
 	case errors.As(err, &unfit):
@@ -129,6 +126,5 @@ func (h *Handler) executeForm(w http.ResponseWriter, r *http.Request, c caller, 
 	case rec == nil && err != nil:
 		return err
 	}
-	redirect(w, h.link("/executions/"+rec.ID, c.queryOrg()))
-	return nil
+	return h.toExecution(w, c, rec)
 }

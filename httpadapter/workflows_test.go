@@ -45,7 +45,7 @@ func TestExecute(t *testing.T) {
 	require.Equal(t, http.StatusOK, w.Code, w.Body)
 	x := object(t, w)
 	require.Equal(t, []string{
-		"attempt", "created_at", "duration_ms", "error", "finished_at", "id", "input", "logs", "org", "progress", "result", "started_at", "status", "workflow",
+		"attempt", "created_at", "duration_ms", "error", "finished_at", "id", "input", "logs", "org", "progress", "result", "run_at", "started_at", "status", "workflow",
 	}, keys(x))
 	require.Equal(t, "succeeded", x["status"])
 	require.Equal(t, "acme", x["org"])
@@ -81,8 +81,14 @@ func TestExecuteInput(t *testing.T) {
 		{`{"input":{"text":"a","more":1}}`, 422, []string{"input"}},
 		{`{"input":"text"}`, 422, []string{"input"}},
 		{`{"input":{"text":"a"},"async":"yes"}`, 422, []string{"async"}},
-		{`{"input":{"text":"a"},"key":"k"}`, 422, []string{"key"}},
-		{`{"input":{"text":"a"},"run_at":"2030-01-01T00:00:00Z","key":"k"}`, 422, []string{"key", "run_at"}},
+		{`{"input":{"text":"a"},"key":"a b"}`, 422, []string{"key"}},
+		{`{"input":{"text":"a"},"key":""}`, 422, []string{"key"}},
+		{`{"input":{"text":"a"},"key":7}`, 422, []string{"key"}},
+		{`{"input":{"text":"a"},"run_at":"2100-01-01T00:00:00Z"}`, 422, []string{"run_at"}},
+		{`{"input":{"text":"a"},"async":true,"run_at":"2020-01-01T00:00:00Z"}`, 422, []string{"run_at"}},
+		{`{"input":{"text":"a"},"async":true,"run_at":"tomorrow"}`, 422, []string{"run_at"}},
+		{`{"input":{"text":"a"},"async":true,"run_at":""}`, 422, []string{"run_at"}},
+		{`{"input":{"text":"a"},"key":null,"run_at":null}`, 200, nil},
 		{`{"Input":{"text":"a"}}`, 422, []string{"Input"}},
 		{`{"input":{"text":"a"},"` + strings.Repeat("x", 100) + `":1}`, 422, []string{strings.Repeat("x", 64) + "…"}},
 	} {
@@ -104,7 +110,7 @@ func TestExecuteInput(t *testing.T) {
 		}
 	}
 	items := object(t, s.as(root).get("/api/executions"))["items"].([]any)
-	require.Len(t, items, 3, "what did not fit was not queued")
+	require.Len(t, items, 4, "what did not fit was not queued")
 }
 
 func TestExecuteAsync(t *testing.T) {
