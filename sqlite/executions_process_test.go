@@ -31,7 +31,7 @@ type childConfig struct {
 	Calls   string // file to which every call of a workflow is appended
 	Lease   time.Duration
 	Workers int
-	Submit  string // "all": finished, running and queued ones; "stream": one after the other
+	Submit  string // "all": finished, running and queued ones; "stream": one after the other; "later": see there
 }
 
 // TestExecutionsChild is the child process, and nothing without its variable.
@@ -56,6 +56,8 @@ func TestExecutionsChild(t *testing.T) {
 		for range 10 {
 			say("queued", submit(t, r, "quick", true))
 		}
+	case "later":
+		submitLater(t, r)
 	case "stream":
 		for { // until it is killed
 			say("queued", submit(t, r, "quick", true))
@@ -70,8 +72,8 @@ func TestExecutionsChild(t *testing.T) {
 func say(what, id string) { fmt.Printf("\nchild: %s %s\n", what, id) }
 
 // openRunner opens the file and starts a registry with the workflows quick,
-// which ends at once; slow, which takes two leases; and block, which never
-// ends in a child and at once elsewhere.
+// which ends at once; slow, which takes two leases; block, which never ends in a
+// child and at once elsewhere; and flaky, which fails once and is retried.
 func openRunner(t *testing.T, cfg childConfig) (*workflow.Registry, func()) {
 	t.Helper()
 	db, err := sqlite.Open(cfg.Path)
@@ -81,14 +83,14 @@ func openRunner(t *testing.T, cfg childConfig) (*workflow.Registry, func()) {
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
 	})
 	require.NoError(t, err)
-	register := func(name string, wait func(ctx context.Context) error) {
+	register := func(name string, wait func(ctx context.Context) error, opts ...workflow.Option) {
 		workflow.MustRegister(r, name, func(ctx context.Context, _ struct{}) (int, error) {
 			workflow.Logger(ctx).Info("called")
 			if err := appendLine(cfg.Calls, fmt.Sprint(workflow.ExecutionID(ctx), " ", workflow.Attempt(ctx))); err != nil {
 				return 0, err
 			}
 			return os.Getpid(), wait(ctx)
-		})
+		}, opts...)
 	}
 	register("quick", func(context.Context) error { return nil })
 	register("slow", func(ctx context.Context) error {
@@ -106,6 +108,12 @@ func openRunner(t *testing.T, cfg childConfig) (*workflow.Registry, func()) {
 		<-ctx.Done()
 		return ctx.Err()
 	})
+	register("flaky", func(ctx context.Context) error {
+		if workflow.Attempt(ctx) == 1 {
+			return errors.New("down")
+		}
+		return nil
+	}, workflow.Retries(2))
 	require.NoError(t, r.Start(context.Background()))
 	return r, func() {
 		assert.NoError(t, r.Close())
@@ -212,7 +220,7 @@ func history(t *testing.T, r *workflow.Registry) map[string]*workflow.Record {
 func finished(t *testing.T, r *workflow.Registry) map[string]*workflow.Record {
 	t.Helper()
 	require.Eventually(t, func() bool {
-		for _, status := range []workflow.Status{workflow.Pending, workflow.Running} {
+		for _, status := range []workflow.Status{workflow.Scheduled, workflow.Pending, workflow.Running, workflow.Cancelling} {
 			page, err := r.Executions(context.Background(), workflow.Filter{AllScopes: true, Status: status, Limit: 1}, "")
 			if err != nil || len(page.Items) > 0 {
 				return false
