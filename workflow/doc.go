@@ -17,6 +17,11 @@
 // resolves are removed from its result, error and log lines before they are
 // stored.
 //
+// An execution can begin later ([At]), be tried again when it fails ([Retries],
+// [Permanent]), be asked for twice and run once ([Key]), be cancelled
+// ([Registry.Cancel]), and be executed again ([Registry.Retry]). All of that is in
+// the store, so that it does not matter which process does it, or dies.
+//
 // # Promises
 //
 // Everything runs at least once. A run belongs to one process at a time, which
@@ -26,6 +31,10 @@
 // that was suspended for longer than the lease may overlap with its successor
 // until it notices, a third of the lease later: let side effects be idempotent,
 // keyed by ExecutionID.
+//
+// A cancellation asks: the context of the function ends, and what it has done by
+// then stays done. One that ignores its context is left to itself after half a
+// second, and the execution counts as cancelled.
 //
 // A panic fails the run, not the process, unless it happens on a goroutine that
 // the workflow started itself: Go has no way to catch that.

@@ -115,3 +115,75 @@ func ExampleLogger() {
 	// pull failed error - page 2 is missing
 	// INFO page read {"page":1,"users":20}
 }
+
+// What may be down for a moment is tried again; what another try cannot heal is not.
+func ExampleRetries() {
+	r := newExample()
+	defer r.Close()
+	down := errors.New("503 from the provider")
+	fetch := workflow.MustRegister(r, "fetch", func(ctx context.Context, user string) (string, error) {
+		switch {
+		case user == "":
+			return "", workflow.Permanent(errors.New("no such user"))
+		case workflow.Attempt(ctx) == 1:
+			return "", down
+		}
+		return fmt.Sprint(user, ", attempt ", workflow.Attempt(ctx)), nil
+	}, workflow.Retries(3))
+
+	ctx := context.Background()
+	for _, user := range []string{"Ada", ""} {
+		ex, err := fetch.Execute(ctx, "org-123", user)
+		if err != nil {
+			log.Fatal(err)
+		}
+		out, err := ex.Result(ctx)
+		var failed *workflow.RunError
+		if errors.As(err, &failed) {
+			fmt.Println("failed:", failed.Failure.Message)
+			continue
+		}
+		fmt.Println(out)
+	}
+	// Output:
+	// Ada, attempt 2
+	// failed: no such user
+}
+
+// A request that is sent twice, because its answer got lost, runs once.
+func ExampleKey() {
+	r := newExample()
+	defer r.Close()
+	bill := workflow.MustRegister(r, "bill", func(_ context.Context, cents int) (int, error) { return cents, nil })
+
+	ctx := context.Background()
+	first, err := bill.Execute(ctx, "org-123", 990, workflow.Key("invoice-2026-11"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	again, err := bill.Execute(ctx, "org-123", 990, workflow.Key("invoice-2026-11"))
+	fmt.Println(again.ID() == first.ID(), err)
+	_, err = bill.Execute(ctx, "org-123", 1990, workflow.Key("invoice-2026-11"))
+	fmt.Println(errors.Is(err, workflow.ErrKeyReused))
+	// Output:
+	// true <nil>
+	// true
+}
+
+func ExampleRegistry_Cancel() {
+	r := newExample()
+	defer r.Close()
+	report := workflow.MustRegister(r, "report", func(context.Context, struct{}) (string, error) { return "done", nil })
+
+	ctx := context.Background()
+	ex, err := report.Execute(ctx, "org-123", struct{}{}, workflow.At(time.Now().Add(time.Hour)))
+	if err != nil {
+		log.Fatal(err)
+	}
+	rec, err := r.Cancel(ctx, ex.ID())
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(rec.Status)
+	// Output: cancelled
+}

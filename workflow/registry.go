@@ -30,12 +30,14 @@ type Config struct {
 	Workers int
 
 	// Lease is how long a run stays this process's without a sign of life; one
-	// is given every third of it. A run whose process died is taken up again after
-	// at most Lease + Poll. Default 5 s.
+	// is given every third of it, and what was cancelled in another process is seen
+	// then. A run whose process died is taken up again after at most Lease + Poll.
+	// Default 5 s.
 	Lease time.Duration
 
 	// Poll is how often the store is asked for runs that no one in this process
-	// submitted: those of processes that died or closed. Default 1 s.
+	// submitted just now: those of processes that died or closed, those whose time
+	// has come, and retries. They begin that much later at most. Default 1 s.
 	Poll time.Duration
 
 	// CloseTimeout is how long [Registry.Close] waits for running executions
