@@ -135,9 +135,13 @@ func (h *Handler) getExecution(w http.ResponseWriter, r *http.Request, c caller)
 }
 
 func (h *Handler) listLogs(w http.ResponseWriter, r *http.Request, c caller) error {
-	_, logs, err := h.findExecution(r, c)
+	rec, logs, err := h.findExecution(r, c)
 	if err != nil {
 		return err
+	}
+	w.Header().Set("Vary", "Accept")
+	if wantsEvents(r) && r.Method == http.MethodGet {
+		return h.streamLogs(w, r, rec)
 	}
 	return writeJSON(w, http.StatusOK, list[logView]{Items: viewLogs(logs)})
 }

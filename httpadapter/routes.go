@@ -159,7 +159,8 @@ func (h *Handler) Executions() http.Handler { return h.single("Executions") }
 // Execution serves GET /api/executions/{id}.
 func (h *Handler) Execution() http.Handler { return h.single("Execution") }
 
-// Logs serves GET /api/executions/{id}/logs.
+// Logs serves GET /api/executions/{id}/logs, as JSON, or as server-sent events for
+// clients that accept text/event-stream.
 func (h *Handler) Logs() http.Handler { return h.single("Logs") }
 
 // Cancel serves POST /api/executions/{id}/cancel.
