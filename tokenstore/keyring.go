@@ -96,7 +96,7 @@ func (k SealingKey) open() (id string, aead cipher.AEAD, err error) {
 	case k.Key.IsZero():
 		return "", nil, errors.New("is empty")
 	case err != nil: // its text would quote the key
-		return "", nil, errors.New("is not standard base64")
+		return "", nil, errors.New("is not standard base64; make one with: openssl rand -base64 32")
 	case len(raw) != keyLength:
 		return "", nil, fmt.Errorf("has %d bytes instead of %d; make one with: openssl rand -base64 32", len(raw), keyLength)
 	case [keyLength]byte(raw) == [keyLength]byte{}:
