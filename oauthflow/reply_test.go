@@ -326,7 +326,7 @@ func TestHostileRepliesAreCheap(t *testing.T) {
 			if name != "description" {
 				require.NoError(t, err)
 			}
-			assert.Less(t, time.Since(start), 10*time.Second, "quadratic work takes minutes")
+			assert.Less(t, time.Since(start), time.Minute, "quadratic work takes many; the race detector alone makes 20 times as much of it")
 		})
 	}
 }
