@@ -20,6 +20,7 @@ import (
 // A person clicks through the main job on the pages, with the stand-in: a denial
 // first, then consent, Active, Execute, users; refresh and disconnect at the end.
 func TestClickThrough(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.start(t, s.addr())
 	b := newBrowser(t)

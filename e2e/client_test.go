@@ -164,7 +164,7 @@ func (c *client) execution(ctx context.Context, id string) (*execution, error) {
 // open is how many runs have no final outcome yet.
 func (c *client) open(ctx context.Context) (int, error) {
 	n := 0
-	for _, status := range []string{"pending", "running"} {
+	for _, status := range []string{"scheduled", "pending", "running", "cancelling"} {
 		var page struct {
 			Items []execution `json:"items"`
 		}

@@ -16,6 +16,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// tokenLife is how long its access tokens live.
+const tokenLife = 2 * time.Second
+
 // provider is the certified OpenID provider of oidc/server.mjs, as a child process.
 type provider struct {
 	Issuer           string `json:"issuer"`
