@@ -82,7 +82,7 @@ func TestCallbackConnects(t *testing.T) {
 	require.Equal(t, []string{"connected"}, w.events())
 }
 
-// TestWrongCallbacksChangeNothing: CASES §4, 1, 2, 4, 6, 9, 10, 11. After each, the
+// TestWrongCallbacksChangeNothing: whoever sends them, however wrong. After each, the
 // right one still succeeds.
 func TestWrongCallbacksChangeNothing(t *testing.T) {
 	set := func(name string, values ...string) func(*oauthflow.CallbackRequest) {
