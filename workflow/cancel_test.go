@@ -35,6 +35,7 @@ func TestCancelRunning(t *testing.T) {
 				workflow.MustRegister(r, "work", func(ctx context.Context, _ struct{}) (any, error) {
 					tell(ctx, "canary")
 					<-ctx.Done()
+					time.Sleep(time.Millisecond) // not before the second Cancel
 					return tt.end(ctx)
 				}, workflow.Retries(5))
 				rec, err := r.Execute(t.Context(), "work", async(``))
