@@ -57,7 +57,6 @@ type layout struct {
 	Nav                           bool
 	IntegrationsLink, WorkflowsTo string
 	User, Org                     string
-	Admin                         bool
 	ChooseAt                      string // where the form that chooses an organization leads; empty: no such form
 	Offered                       []offeredOrg
 	Note                          *note
@@ -74,8 +73,8 @@ func (h *Handler) show(w http.ResponseWriter, r *http.Request, v view) error {
 	org := ""
 	if c := v.caller; c != nil {
 		org = c.queryOrg()
-		data.User, data.Org, data.Admin = c.User, c.org, c.admin()
-		if data.Admin && v.path != "" {
+		data.User, data.Org = c.User, c.org
+		if c.admin() && v.path != "" {
 			data.ChooseAt = h.link(v.path, "")
 			data.Offered = h.offered(r, v.path, data.Org)
 		}

@@ -2,7 +2,6 @@ package integrations
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/bifrost-go/bifrost/internal/scope"
@@ -131,7 +130,3 @@ func (r *Registry) own(ctx context.Context, name string, opts []Option) (*defini
 			ConnectURL: st.ConnectURL}
 	}
 }
-
-// IsRetryable reports whether err may go away by itself: the provider is down or
-// asks to slow down, as opposed to a person having to connect again.
-func IsRetryable(err error) bool { return errors.Is(err, ErrUnavailable) }
