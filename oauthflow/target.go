@@ -2,6 +2,7 @@ package oauthflow
 
 import (
 	"context"
+	"net/http"
 
 	"github.com/bifrost-go/bifrost/tokenstore"
 )
@@ -15,8 +16,28 @@ type Target struct {
 	Client *Client
 	// EntityID is the value of {entity_id}; empty if there is none.
 	EntityID string
+	// Values are of template variables other than entity_id; nil if there are none.
+	Values map[string]string
 	// RedirectURI is this definition's, absolute.
 	RedirectURI string
+	// Transport carries requests to this provider; nil means the manager's.
+	Transport http.RoundTripper
+	// Fingerprint stands for what a grant hangs on beside the entity, the client id
+	// and the token URL. It is recorded with the grant, and another one is
+	// "definition_changed". Empty: not compared.
+	Fingerprint string
+	// AllowAccountChange accepts that another external account connects where one
+	// is connected already.
+	AllowAccountChange bool
+	// Access says which access token is meant; zero: the grant's own.
+	Access Access
+}
+
+// Access is what an access token is for, where a provider has one per resource.
+// The zero value is what the grant itself is for.
+type Access struct {
+	Scope    string // as RFC 6749 §3.3 writes it: separated by single spaces
+	Audience string // the audience parameter, for providers that have it
 }
 
 // Targets finds the target of a key, for runs that begin with a stored record:
