@@ -200,23 +200,3 @@ func TestCallbackPathsBelongToOneDefinition(t *testing.T) {
 	require.Error(t, err)
 	require.Zero(t, w.idp.count())
 }
-
-// A script sees in last_error what happened: the provider's own code for a lost
-// rotation is the one of a changed password, too.
-func TestALostRotationIsNamed(t *testing.T) {
-	w := newWorld(t)
-	require.NoError(t, w.Define(definition("Graph")))
-	w.connect(t, "Graph", "shared", integrations.Global())
-	st, err := w.Status(t.Context(), "Graph", integrations.Global())
-	require.NoError(t, err)
-	_, err = w.store.Update(t.Context(), st.Key, func(c *tokenstore.Connection, now time.Time) error {
-		c.Status, c.Reason = tokenstore.ReauthRequired, "lost_rotation"
-		c.LastError = &tokenstore.Failure{Code: "invalid_grant", Message: "The provider no longer accepts the grant.", At: now}
-		return nil
-	})
-	require.NoError(t, err)
-	st, err = w.Status(t.Context(), "Graph", integrations.Global())
-	require.NoError(t, err)
-	require.Equal(t, "lost_rotation", st.LastError.Code)
-	require.Contains(t, st.StatusMessage, "lost_rotation")
-}

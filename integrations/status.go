@@ -226,21 +226,12 @@ func (r *Registry) status(ctx context.Context, d *definition, org string) (Statu
 	return s, nil
 }
 
-// lostRotation is the reason of a connection whose renewed token was lost.
-const lostRotation = "lost_rotation"
-
 func fill(s *Status, c *tokenstore.Connection, via Via) {
 	s.Key, s.Via, s.Status = c.Key, via, c.Status
 	s.LastError, s.ExpiresAt, s.EntityID = c.LastError, c.ExpiresAt, c.EntityID
 	s.AccountID, s.AccountName, s.ConnectedBy = c.AccountID, c.AccountName, c.ConnectedBy
 	s.ScopesRequested, s.ScopesGranted = c.ScopesRequested, c.ScopesGranted
 	s.LastRefreshAt, s.UpdatedAt = c.LastRefreshAt, c.UpdatedAt
-	if c.Reason == lostRotation && c.LastError != nil {
-		// What happened, rather than the provider's word for it: invalid_grant.
-		f := *c.LastError
-		f.Code = lostRotation
-		s.LastError = &f
-	}
 	s.StatusMessage = message(c)
 	if via == ViaFallback && c.Status == tokenstore.Active {
 		s.StatusMessage = fallbackMessage
@@ -274,15 +265,15 @@ func message(c *tokenstore.Connection) string {
 
 func reauthMessage(reason string) string {
 	switch reason {
-	case "entity_changed":
+	case oauthflow.ReasonEntityChanged:
 		return "The tenant in the definition is not the one this account was connected under. Connect again."
-	case "client_changed":
+	case oauthflow.ReasonClientChanged:
 		return "The client id in the definition is not the one this account was connected with. Connect again."
-	case "definition_changed":
+	case oauthflow.ReasonDefinitionChanged:
 		return "The provider's URLs in the definition have changed since this account was connected. Connect again."
-	case lostRotation:
+	case oauthflow.ReasonLostRotation:
 		return "A renewed token was lost between the provider and this server. Connect again."
-	case "no_refresh_token":
+	case oauthflow.ReasonNoRefreshToken:
 		return "The access token has expired, and the provider gave no refresh token. Connect again."
 	default:
 		return "The provider no longer accepts this grant (password changed, consent withdrawn, or expired). Connect again."

@@ -233,7 +233,7 @@ func (p *pending) check(ctx context.Context, r CallbackRequest) error {
 		return p.fail(CallbackFailed, "definition_gone", "the integration is no longer defined", err)
 	}
 	if p.target.EntityID != p.flow.EntityID {
-		return p.fail(CallbackFailed, reasonEntityChanged, "the tenant was changed meanwhile; start again", nil)
+		return p.fail(CallbackFailed, ReasonEntityChanged, "the tenant was changed meanwhile; start again", nil)
 	}
 	issuer, err := p.target.Client.IssuerFor(p.flow.EntityID)
 	switch {

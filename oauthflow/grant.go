@@ -70,17 +70,17 @@ func Changed(c *tokenstore.Connection, t Target) (string, error) {
 	case err != nil:
 		return "", err
 	case c.EntityID != t.EntityID:
-		return reasonEntityChanged, nil
+		return ReasonEntityChanged, nil
 	case c.ClientID != t.Client.ClientID:
-		return reasonClientChanged, nil
+		return ReasonClientChanged, nil
 	case c.TokenHost != host:
-		return reasonDefinitionChanged, nil
+		return ReasonDefinitionChanged, nil
 	}
 	return "", nil
 }
 
 func changedReason(reason string) bool {
-	return reason == reasonEntityChanged || reason == reasonClientChanged || reason == reasonDefinitionChanged
+	return reason == ReasonEntityChanged || reason == ReasonClientChanged || reason == ReasonDefinitionChanged
 }
 
 // markChanged records that a grant does not fit its definition. A verdict of the

@@ -177,7 +177,7 @@ func (f *flight) landed(v *view, problem error) (*Snapshot, error) {
 	switch {
 	case v.err != nil:
 		return nil, unreadable(f.t.Key, reasonSealed, v.err)
-	case v.snap == nil || v.conn.Reason == reasonExpiredOnArrival:
+	case v.snap == nil || v.conn.Reason == ReasonExpiredOnArrival:
 		return nil, v.problem(decision{}, problem)
 	}
 	return v.snap, nil

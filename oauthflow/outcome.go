@@ -30,7 +30,7 @@ func notSent(c *tokenstore.Connection, now time.Time, p presentation) error {
 	switch {
 	case len(a.Open) == 0:
 		c.Attempt = nil
-		if c.Status == tokenstore.ReauthRequired && c.Reason == reasonLostRotation {
+		if c.Status == tokenstore.ReauthRequired && c.Reason == ReasonLostRotation {
 			heal(c)
 			c.Log(eventHealed, "", "")
 		}
@@ -75,18 +75,21 @@ func dead(c *tokenstore.Connection, now time.Time, p presentation, f failure, re
 	if !p.on(c) || a == nil || a.ID != p.id {
 		return errMoved
 	}
-	reason := reasonInvalidGrant
+	reason, code := ReasonInvalidGrant, f.code
 	if slices.ContainsFunc(a.Open, func(id string) bool { return id != p.id }) {
-		reason = reasonLostRotation
+		// What happened, rather than the provider's word for it.
+		reason, code = ReasonLostRotation, ReasonLostRotation
 	}
 	c.Attempt = nil
-	c.LastError = &tokenstore.Failure{Code: f.code, Message: f.message, At: now}
+	c.LastError = &tokenstore.Failure{Code: code, Message: f.message, At: now}
 	if rejected {
 		c.ExpiresAt = now
 	}
 	giveUp(c, reason)
 	return nil
 }
+
+const lostMessage = "A renewed token was lost on its way here, and this provider's old one is not sent again."
 
 // received are the tokens of a reply, sealed for one generation.
 type received struct {
@@ -168,8 +171,8 @@ func (r received) put(c *tokenstore.Connection, now time.Time, ago time.Duration
 		return
 	}
 	if r.lifetime < 0 || !r.expiresAt.IsZero() && !now.Before(r.expiresAt) {
-		c.Status, c.Reason, c.RetryAt = tokenstore.Degraded, reasonExpiredOnArrival, now.Add(arrivalPause)
-		c.LastError = &tokenstore.Failure{Code: reasonExpiredOnArrival, At: now, Message: "The provider sent an access token that " +
+		c.Status, c.Reason, c.RetryAt = tokenstore.Degraded, ReasonExpiredOnArrival, now.Add(arrivalPause)
+		c.LastError = &tokenstore.Failure{Code: ReasonExpiredOnArrival, At: now, Message: "The provider sent an access token that " +
 			"had expired already; check its expires_in, and this server's clock."}
 	}
 	if c.HasRefreshToken {

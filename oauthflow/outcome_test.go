@@ -42,11 +42,11 @@ func TestCommitStoresWhatCame(t *testing.T) {
 		},
 		"negative lifetime": {
 			received{generation: 8, access: true, refresh: true, lifetime: -time.Second},
-			at(-took - time.Second), tokenstore.Degraded, reasonExpiredOnArrival, at(time.Minute), true,
+			at(-took - time.Second), tokenstore.Degraded, ReasonExpiredOnArrival, at(time.Minute), true,
 		},
 		"absolute expiry in the past": {
 			received{generation: 8, access: true, refresh: true, expiresAt: at(-time.Hour)},
-			at(-time.Hour), tokenstore.Degraded, reasonExpiredOnArrival, at(time.Minute), true,
+			at(-time.Hour), tokenstore.Degraded, ReasonExpiredOnArrival, at(time.Minute), true,
 		},
 		"shorter than the request took": {
 			received{generation: 8, access: true, refresh: true, lifetime: 2 * time.Second},
@@ -235,18 +235,18 @@ func TestConnectLeavesNothingOfTheOldGrant(t *testing.T) {
 
 func TestChangedIsSoft(t *testing.T) {
 	c := good()
-	require.NoError(t, markChanged(c, reasonEntityChanged))
+	require.NoError(t, markChanged(c, ReasonEntityChanged))
 	require.Equal(t, tokenstore.ReauthRequired, c.Status)
-	require.ErrorIs(t, markChanged(c, reasonEntityChanged), errMoved, "once")
-	require.NoError(t, markChanged(c, reasonClientChanged))
-	require.Equal(t, reasonClientChanged, c.Reason)
+	require.ErrorIs(t, markChanged(c, ReasonEntityChanged), errMoved, "once")
+	require.NoError(t, markChanged(c, ReasonClientChanged))
+	require.Equal(t, ReasonClientChanged, c.Reason)
 
 	c.UpdatedAt = at(0)
 	require.ErrorIs(t, unmarkChanged(c, at(59*time.Second)), errMoved, "two processes must not write against each other")
 	require.NoError(t, unmarkChanged(c, at(time.Minute)))
 	require.Equal(t, tokenstore.Active, c.Status)
 
-	c.Status, c.Reason = tokenstore.ReauthRequired, reasonInvalidGrant
-	require.ErrorIs(t, markChanged(c, reasonEntityChanged), errMoved, "the provider's verdict stands")
+	c.Status, c.Reason = tokenstore.ReauthRequired, ReasonInvalidGrant
+	require.ErrorIs(t, markChanged(c, ReasonEntityChanged), errMoved, "the provider's verdict stands")
 	require.ErrorIs(t, unmarkChanged(c, at(time.Hour)), errMoved)
 }

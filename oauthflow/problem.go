@@ -34,7 +34,7 @@ func (v *view) problem(d decision, cause error) *ConnectionError {
 			e.RetryAfter = max(0, until.Sub(v.now())+time.Millisecond-1).Truncate(time.Millisecond)
 		}
 	}
-	if e.Message == "" && c.Reason == reasonNoRefreshToken {
+	if e.Message == "" && c.Reason == ReasonNoRefreshToken {
 		e.Message = "the access token has expired, and the provider gave no refresh token; " +
 			"many want a scope such as offline_access for one"
 	}

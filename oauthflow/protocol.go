@@ -27,15 +27,22 @@ var errMoved = errors.New("oauthflow: the connection has moved on")
 // never is the policy of not presenting a refresh token again at any price.
 const never RefreshPolicy = "never"
 
-// Reasons for a status that are not a [Class].
+// What tokenstore.Connection.Reason can be beside a [Class].
 const (
-	reasonInvalidGrant      = "invalid_grant"
-	reasonLostRotation      = "lost_rotation"
-	reasonNoRefreshToken    = "no_refresh_token"
-	reasonExpiredOnArrival  = "expired_on_arrival"
-	reasonEntityChanged     = "entity_changed"
-	reasonClientChanged     = "client_changed"
-	reasonDefinitionChanged = "definition_changed"
+	// ReasonInvalidGrant: the provider no longer accepts the grant.
+	ReasonInvalidGrant = "invalid_grant"
+	// ReasonLostRotation: a renewed token was lost between the provider and here.
+	ReasonLostRotation = "lost_rotation"
+	// ReasonNoRefreshToken: the access token has ended, and there is nothing to
+	// renew it with.
+	ReasonNoRefreshToken = "no_refresh_token"
+	// ReasonExpiredOnArrival: the provider's newest token had ended when it came.
+	ReasonExpiredOnArrival = "expired_on_arrival"
+	// ReasonEntityChanged, ReasonClientChanged and ReasonDefinitionChanged: the
+	// grant was made under another entity, client id, or token URL; see [Changed].
+	ReasonEntityChanged     = "entity_changed"
+	ReasonClientChanged     = "client_changed"
+	ReasonDefinitionChanged = "definition_changed"
 )
 
 // rules are what the protocol needs to know of a provider.
@@ -203,9 +210,10 @@ func (r rules) tidy(c *tokenstore.Connection, now time.Time, w want) error {
 		c.Attempt.Started = now.Add(-r.grace)
 	case lose:
 		// The attempt stays: its owner may still say what became of it.
-		giveUp(c, reasonLostRotation)
+		c.LastError = &tokenstore.Failure{Code: ReasonLostRotation, Message: lostMessage, At: now}
+		giveUp(c, ReasonLostRotation)
 	case expire:
-		giveUp(c, reasonNoRefreshToken)
+		giveUp(c, ReasonNoRefreshToken)
 	default:
 		return errMoved
 	}

@@ -92,7 +92,7 @@ func TestDecide(t *testing.T) {
 	}
 	past := func(*tokenstore.Attempt) {}
 	ahead := func(a *tokenstore.Attempt) { a.Deadline = at(20 * time.Second) }
-	dead := func(c *tokenstore.Connection) { c.Status, c.Reason = tokenstore.ReauthRequired, reasonInvalidGrant }
+	dead := func(c *tokenstore.Connection) { c.Status, c.Reason = tokenstore.ReauthRequired, ReasonInvalidGrant }
 	cooling := func(c *tokenstore.Connection) { c.RetryAt = at(time.Minute) }
 	rejected, forced := want{generation: 7, rejected: true}, want{generation: 7, force: true}
 
@@ -121,7 +121,7 @@ func TestDecide(t *testing.T) {
 		"dead, token still good":     {askRules, with(closing(), dead), want{}, serve, 0},
 		"dead, good token rejected":  {askRules, with(good(), dead), rejected, reauth, 0},
 		"dead, a person presses":     {askRules, with(good(), dead), forced, reauth, 0},
-		"fits its definition again":  {askRules, with(ended(), func(c *tokenstore.Connection) { c.Status, c.Reason = tokenstore.ReauthRequired, reasonEntityChanged }), want{}, begin, 0},
+		"fits its definition again":  {askRules, with(ended(), func(c *tokenstore.Connection) { c.Status, c.Reason = tokenstore.ReauthRequired, ReasonEntityChanged }), want{}, begin, 0},
 		"cooling down, ended":        {askRules, with(ended(), cooling), want{}, cool, time.Minute},
 		"cooling down, still good":   {askRules, with(closing(), cooling), want{}, serve, 0},
 		"cooling down, rejected":     {askRules, with(good(), cooling), rejected, cool, time.Minute},
