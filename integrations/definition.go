@@ -33,6 +33,11 @@ type Definition struct {
 	// external side's tenant, "common" for Microsoft.
 	DefaultEntityID string
 
+	// EntityProvider names what lists the external side's tenants in the host's
+	// application, so that a person can pick one for an organization. It is kept
+	// and shown; Bifrost does not call it.
+	EntityProvider string
+
 	// APIHosts are the hosts Client sends the token to, as host or host:port, over
 	// https. Loopback hosts may be reached over http.
 	APIHosts []string
@@ -41,12 +46,27 @@ type Definition struct {
 	// scheme "Bearer"; any other header carries the bare token.
 	APIHeader string
 
+	// TestURL is what a test of the connection reads with GET: absolute, on one of
+	// APIHosts. Empty: the connection cannot be tested.
+	TestURL string
+
 	// NoFallback keeps organizations without a connection of their own from using
 	// the integration-level one.
 	NoFallback bool
 
+	// AllowAccountChange accepts that another external account is connected where
+	// one is connected already. Otherwise it must be disconnected first.
+	AllowAccountChange bool
+
+	// Config is the schema of the integration's configuration. Every template
+	// variable of OAuth but entity_id takes its value from the key of the same name.
+	Config []ConfigField
+
 	// OAuth says how to get tokens; nil for an integration without OAuth.
 	OAuth *oauthflow.Client
+
+	// secretKept: OAuth's client secret exists, but is not in here. See MarshalJSON.
+	secretKept bool
 }
 
 var (
