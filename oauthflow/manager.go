@@ -30,6 +30,10 @@ type Config struct {
 	// Staleness is how old this process's knowledge of a connection may be before
 	// the record is read again, while [Manager.Run] follows changes. Default 1 s.
 	Staleness time.Duration
+	// Also is called at each look of [Manager.Run], after the change feed was read.
+	// The look counts only if it returns nil, so whatever it follows is as recent as
+	// the connections are while [Manager.Following] says so. It must not wait long.
+	Also func(ctx context.Context) error
 	// Timing defaults to values that fit every provider.
 	Timing Timing
 

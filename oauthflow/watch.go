@@ -29,12 +29,15 @@ func (m *Manager) Run(ctx context.Context) error {
 	failing := false
 	for {
 		at := time.Now()
-		next, err := m.follow(ctx, position)
+		var err error
+		if position, err = m.follow(ctx, position); err == nil && m.cfg.Also != nil {
+			err = m.cfg.Also(ctx)
+		}
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case err == nil:
-			position, failing = next, false
+			failing = false
 			m.followed.Store(&at)
 		case !failing:
 			failing = true
@@ -45,6 +48,11 @@ func (m *Manager) Run(ctx context.Context) error {
 		}
 	}
 }
+
+// Following reports whether [Manager.Run] has looked at what other processes
+// changed recently enough for what is known here to be used without reading. It
+// takes no lock.
+func (m *Manager) Following() bool { return m.following(time.Now()) }
 
 // follow marks what has changed since position, and returns the new one.
 func (m *Manager) follow(ctx context.Context, position int64) (int64, error) {

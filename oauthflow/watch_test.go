@@ -325,3 +325,45 @@ func BenchmarkCurrent(b *testing.B) {
 		})
 	})
 }
+
+func TestAlsoIsPartOfEachLook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var looks atomic.Int64
+		var fails atomic.Bool
+		w := newWorld(t, func(c *oauthflow.Config) {
+			c.Also = func(ctx context.Context) error {
+				looks.Add(1)
+				if fails.Load() {
+					return errStore
+				}
+				return ctx.Err()
+			}
+		})
+		w.connect("g")
+		w.requireToken(w.m, "AT1")
+		require.False(t, w.m.Following(), "nobody follows")
+		stop := follow(w.m)
+		pass(time.Second)
+		w.requireToken(w.m, "AT1")
+		require.True(t, w.m.Following())
+		before := looks.Load()
+		pass(time.Second)
+		require.InDelta(t, 4, looks.Load()-before, 1, "in the rhythm of the looks")
+
+		fails.Store(true)
+		pass(2 * time.Second)
+		require.False(t, w.m.Following(), "half a look is none")
+		_, ok := w.m.Handle(w.target.Key).Current()
+		require.False(t, ok)
+		_, err := w.process().Renew(context.Background(), w.target, oauthflow.AnyGeneration)
+		require.NoError(t, err)
+		pass(time.Second)
+		fails.Store(false)
+		pass(time.Second)
+		require.True(t, w.m.Following())
+		w.requireToken(w.m, "AT2")
+		require.Zero(t, testing.AllocsPerRun(100, func() { w.m.Following() }))
+		stop()
+		require.False(t, w.m.Following())
+	})
+}
