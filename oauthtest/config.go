@@ -28,6 +28,12 @@ type Config struct {
 	// Clients are the registered applications; default [DefaultClient].
 	Clients []Client
 
+	// Resources are what access tokens can be had for by scope=<resource>/.default or
+	// audience=<resource>, as "https://outlook.office365.com"; any other answers
+	// invalid_scope. Empty: every resource is known. It says nothing about names
+	// such as Directory.Read.All.
+	Resources []string
+
 	// AccessLifetime is how long access tokens live, at least a second; default 1 h.
 	AccessLifetime time.Duration
 	// RefreshLifetime is how long an unused refresh token lives; default 90 days.
@@ -100,6 +106,7 @@ func (c *Config) complete() error {
 	c.URL = strings.TrimSuffix(cmp.Or(c.URL, "https://login.oauthtest.example"), "/")
 	c.APIURL = strings.TrimSuffix(cmp.Or(c.APIURL, "https://graph.oauthtest.example"), "/")
 	c.Title = cmp.Or(c.Title, "Test provider")
+	c.Resources = slices.Clone(c.Resources)
 	c.AccessLifetime = cmp.Or(c.AccessLifetime, time.Hour)
 	c.RefreshLifetime = cmp.Or(c.RefreshLifetime, 90*24*time.Hour)
 	c.CodeLifetime = cmp.Or(c.CodeLifetime, 5*time.Minute)

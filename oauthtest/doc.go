@@ -12,7 +12,9 @@
 //
 // It is dressed as Microsoft's identity platform and Graph: the URLs carry a tenant
 // (or "common"), and GET /v1.0/users returns the users of the tenant that the access
-// token belongs to, in pages. Nothing in it is specific to Bifrost.
+// token belongs to, in pages. Applications get tokens of their own by client
+// credentials, from a tenant's own endpoint, and a refresh may ask for another
+// resource. Nothing in it is specific to Bifrost.
 //
 // What a test usually needs next:
 //

@@ -11,6 +11,7 @@ import (
 	"net/url"
 
 	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
 
 	"github.com/bifrost-go/bifrost/oauthtest"
 )
@@ -154,4 +155,28 @@ func ExampleBrowser() {
 	fmt.Println(u.Host, u.Query().Get("error"))
 	// Output:
 	// localhost:8080 access_denied
+}
+
+// An application's own token, without a user: client credentials. What it was for
+// stands in the journal.
+func ExampleProvider_Journal() {
+	provider, err := oauthtest.New(oauthtest.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx := context.WithValue(context.Background(), oauth2.HTTPClient, &http.Client{Transport: provider.RoundTripper()})
+	client := oauthtest.DefaultClient()
+	app := clientcredentials.Config{
+		ClientID: client.ID, ClientSecret: client.Secret, AuthStyle: oauth2.AuthStyleInParams,
+		TokenURL: provider.Endpoints().For("globex").TokenURL, // a tenant of its own: "common" is refused
+		Scopes:   []string{"https://graph.oauthtest.example/.default"},
+	}
+	if _, err := app.Token(ctx); err != nil {
+		log.Fatal(err)
+	}
+	for _, r := range provider.Journal() {
+		fmt.Println(r.Grant, r.Tenant, r.Granted, r.Status)
+	}
+	// Output:
+	// client_credentials globex https://graph.oauthtest.example/.default 200
 }

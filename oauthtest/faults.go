@@ -74,8 +74,8 @@ func Delay(d time.Duration, then Step) Step {
 }
 
 // Drop breaks the connection before the request is read. In process, when queued
-// for [Token], no byte of the body is read: certainly not sent. For Code and
-// Refresh the form has to be read to know them.
+// for [Token], no byte of the body is read: certainly not sent. For a single grant
+// the form has to be read to know it.
 func Drop() Step { return Step{early: true} }
 
 // Reset reads the request and breaks the connection; nothing is processed.

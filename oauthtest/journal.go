@@ -19,6 +19,9 @@ type Request struct {
 	Grant  string    // grant_type
 	Client string    // client_id, if the body has it
 	Tenant string    // as in the URL
+	// Scope and Audience are what was asked for, by the parameters of these names.
+	Scope    string
+	Audience string
 	// RefreshToken is the one that was presented, Family whose it is; empty for
 	// none, or a forgery.
 	RefreshToken string
@@ -32,6 +35,8 @@ type Request struct {
 	// Status and Error are the reply's; Status 0: none was sent, or not yet.
 	Status int
 	Error  string
+	// Granted is the reply's scope.
+	Granted string
 	// Delivered: the reply was written whole, as far as the server can tell.
 	Delivered bool
 }
@@ -143,7 +148,7 @@ func (p *Provider) arrived(x *Exchange, scripted bool) *entry {
 	j := &p.journal
 	e := &entry{on: x.endpoint.on, Request: Request{
 		At: p.config.Now(), Grant: x.form.Get("grant_type"), Client: x.form.Get("client_id"),
-		Tenant: x.request.PathValue("tenant"), Scripted: scripted,
+		Tenant: x.request.PathValue("tenant"), Scope: x.form.Get("scope"), Audience: x.form.Get("audience"), Scripted: scripted,
 	}}
 	switch e.on {
 	case Revocation:
@@ -184,6 +189,7 @@ func (p *Provider) answering(e *entry, r *Reply) {
 	defer p.mu.Unlock()
 	e.Status = cmp.Or(r.Status, http.StatusOK)
 	e.Error, _ = r.Members["error"].(string)
+	e.Granted, _ = r.Members["scope"].(string)
 	if e.on == API && e.Status == http.StatusUnauthorized {
 		p.journal.counts.Unauthorized++
 	}

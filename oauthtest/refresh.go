@@ -2,8 +2,6 @@ package oauthtest
 
 import (
 	"net/http"
-	"slices"
-	"strings"
 	"time"
 )
 
@@ -23,14 +21,9 @@ func (p *Provider) refresh(s *state, now time.Time, client *Client, x *Exchange)
 	case !p.servesTenant(x.request.PathValue("tenant"), f.Tenant):
 		return invalidGrant("AADSTS50194: The refresh token was issued for another tenant."), false
 	}
-	scopes := f.Scopes
-	if asked := strings.Fields(x.form.Get("scope")); len(asked) > 0 {
-		for _, scope := range asked {
-			if !slices.Contains(f.Scopes, scope) {
-				return oauthError(http.StatusBadRequest, "invalid_scope", "AADSTS70011: The scope '"+scope+"' was not granted."), false
-			}
-		}
-		scopes = asked
+	scopes, problem := p.narrowed(f, x)
+	if problem != nil {
+		return problem, false
 	}
 	next, ok := p.rotate(f, n, now)
 	if !ok {

@@ -9,9 +9,11 @@ type On string
 const (
 	// Token is the token endpoint, whatever the grant.
 	Token On = "token"
-	// Code and Refresh are the token endpoint's requests with that grant_type.
-	Code    On = "authorization_code"
-	Refresh On = "refresh_token"
+	// Code, Refresh and ClientCredentials are the token endpoint's requests with that
+	// grant_type.
+	Code              On = "authorization_code"
+	Refresh           On = "refresh_token"
+	ClientCredentials On = "client_credentials"
 	// Revocation is the RFC 7009 endpoint.
 	Revocation On = "revocation"
 	// API is the users endpoint.
@@ -37,7 +39,7 @@ type endpoint struct {
 }
 
 // Script queues steps: the next requests of that kind take one each. A request
-// looks into the queue of its grant (Code, Refresh) first, then into Token's.
+// looks into the queue of its grant (Code, Refresh, …) first, then into Token's.
 func (p *Provider) Script(on On, steps ...Step) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// Family is one grant: a user's consent, and the refresh tokens that descend
-// from it.
+// Family is one grant: a user's consent and the refresh tokens that descend from
+// it, or what an application may do as itself (client credentials).
 type Family struct {
 	ID     string
 	Client string
 	Tenant string // Tenant.ID
-	User   string // user name without domain
+	User   string // user name without domain; empty for client credentials
 	Scopes []string
 	// Refreshable: offline_access was granted.
 	Refreshable bool
@@ -167,7 +167,7 @@ func (p *Provider) Revoke(user string) (int, error) {
 	err := p.change(func(s *state, _ time.Time) bool {
 		for _, f := range s.Families {
 			t := p.config.tenant(f.Tenant)
-			if f.Revoked == "" && f.User == name && (domain == "" || (t != nil && t.Domain == domain)) {
+			if f.Revoked == "" && f.User != "" && f.User == name && (domain == "" || (t != nil && t.Domain == domain)) {
 				f.Revoked = "password_changed"
 				n++
 			}

@@ -30,6 +30,8 @@ func (p *Provider) token(x *Exchange) *Reply {
 	case "authorization_code":
 	case "refresh_token":
 		run = p.refresh
+	case "client_credentials":
+		run = p.application
 	case "":
 		return oauthError(http.StatusBadRequest, "invalid_request", "grant_type is missing.")
 	default:
