@@ -145,6 +145,10 @@ func copyClient(c *oauthflow.Client) *oauthflow.Client {
 	d.Scopes = slices.Clone(c.Scopes)
 	d.DeadGrantErrors = slices.Clone(c.DeadGrantErrors)
 	d.Variables = maps.Clone(c.Variables)
+	for name, v := range d.Variables {
+		v.Hosts = slices.Clone(v.Hosts)
+		d.Variables[name] = v
+	}
 	for _, params := range []*url.Values{&d.AuthorizationParams, &d.TokenParams, &d.RefreshParams} {
 		*params = url.Values(http.Header(*params).Clone()) // of the same shape, and url.Values has no Clone
 	}

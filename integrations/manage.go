@@ -30,7 +30,7 @@ func (r *Registry) Connect(ctx context.Context, name string, o ConnectOptions, o
 		return nil, &Error{Integration: name, Org: s.Org, Kind: ErrNotInteractive,
 			Detail: "its definition has no authorization code flow"}
 	}
-	if err := d.OAuth.CheckEntity(d.DefaultEntityID); err != nil {
+	if err := d.OAuth.Check(d.DefaultEntityID, nil); err != nil {
 		return nil, &Error{Integration: name, Org: s.Org, Kind: ErrInvalid, Detail: err.Error(), Err: err}
 	}
 	started, err := r.flows.Start(ctx, d.target(d.key(s.Org)), oauthflow.StartOptions{Principal: o.Principal, ReturnTo: o.ReturnTo})

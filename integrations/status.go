@@ -181,7 +181,7 @@ func (r *Registry) describe(d *definition, org string) Status {
 	s.ConnectURL = r.connectURL(d, org)
 	s.ScopesRequested = slices.Clone(d.OAuth.Scopes)
 	s.StatusMessage = "Nobody has connected an account yet. Register the redirect URI with the provider, then press Connect."
-	if err := d.OAuth.CheckEntity(d.DefaultEntityID); err != nil {
+	if err := d.OAuth.Check(d.DefaultEntityID, nil); err != nil {
 		s.StatusMessage = "Cannot be connected: " + err.Error()
 		return s
 	}

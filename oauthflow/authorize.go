@@ -9,9 +9,10 @@ import (
 
 // AuthorizationRequest is what varies from one authorization request to the next.
 type AuthorizationRequest struct {
-	EntityID    string // value of {entity_id}; may be empty if no URL has it
-	RedirectURI string // absolute, exactly as registered with the provider
-	State       string // unguessable, single use
+	EntityID    string            // value of {entity_id}; may be empty if no URL has it
+	Values      map[string]string // of template variables other than entity_id
+	RedirectURI string            // absolute, exactly as registered with the provider
+	State       string            // unguessable, single use
 	// Challenge is the S256 code challenge (RFC 7636 §4.2); required unless the
 	// provider has DisablePKCE, ignored then.
 	Challenge string
@@ -31,7 +32,7 @@ func (c *Client) BuildAuthorizationURL(r AuthorizationRequest) (string, error) {
 	case r.Challenge == "" && !c.DisablePKCE:
 		return "", errors.New("oauthflow: AuthorizationRequest.Challenge is empty: make one from a verifier, or set Provider.DisablePKCE")
 	}
-	expanded, err := c.endpoint("AuthorizationURL", r.EntityID)
+	expanded, err := c.endpoint("AuthorizationURL", withEntity(r.EntityID, r.Values))
 	if err != nil {
 		return "", err
 	}
@@ -52,7 +53,13 @@ func (c *Client) BuildAuthorizationURL(r AuthorizationRequest) (string, error) {
 	if len(scopes) > 0 {
 		query.Set("scope", c.JoinScopes(scopes))
 	}
+	if c.Audience != "" {
+		query.Set("audience", c.Audience)
+	}
 	for name, values := range c.AuthorizationParams {
+		if name == "audience" && c.Audience != "" {
+			continue
+		}
 		if !reservedAuthorizationParam(name) {
 			query[name] = values
 		}

@@ -122,24 +122,24 @@ func TestTokenHost(t *testing.T) {
 	} {
 		c := wireClient("https://provider.example")
 		c.TokenURL, c.RefreshURL = tt.token, tt.refresh
-		got, err := c.TokenHost("Tenant")
+		got, err := c.TokenHost("Tenant", nil)
 		require.NoError(t, err)
 		assert.Equal(t, tt.want, got)
 	}
 	c := wireClient("https://provider.example")
 	c.RefreshURL = "https://example.com/{entity_id}"
-	_, err := c.TokenHost("")
+	_, err := c.TokenHost("", nil)
 	assert.EqualError(t, err, "oauthflow: RefreshURL contains {entity_id}, but there is no entity id: set Definition.DefaultEntityID")
 }
 
 func TestIssuerFor(t *testing.T) {
 	c := wireClient("https://provider.example")
-	got, err := c.IssuerFor("x")
+	got, err := c.IssuerFor("x", nil)
 	require.NoError(t, err)
 	assert.Empty(t, got)
 
 	c.Issuer = "https://Login.example.com/{entity_id}/v2.0"
-	got, err = c.IssuerFor("T")
+	got, err = c.IssuerFor("T", nil)
 	require.NoError(t, err)
 	assert.Equal(t, "https://Login.example.com/T/v2.0", got, "compared byte by byte, so nothing is normalized")
 }

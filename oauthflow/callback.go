@@ -235,7 +235,7 @@ func (p *pending) check(ctx context.Context, r CallbackRequest) error {
 	if p.target.EntityID != p.flow.EntityID {
 		return p.fail(CallbackFailed, ReasonEntityChanged, "the tenant was changed meanwhile; start again", nil)
 	}
-	issuer, err := p.target.Client.IssuerFor(p.flow.EntityID)
+	issuer, err := p.target.Client.IssuerFor(p.flow.EntityID, p.target.Values)
 	switch {
 	case err != nil:
 		return p.fail(CallbackFailed, reasonURLs, "the definition's issuer is wrong", err)

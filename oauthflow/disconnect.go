@@ -73,7 +73,9 @@ func (m *Manager) revoke(t Target, tok *tokens) Revocation {
 		if token.IsZero() {
 			return
 		}
-		err := m.requester.Revoke(ctx, t.Client, t.EntityID, token, hint)
+		err := m.requester.Revoke(ctx, RevocationRequest{
+			Client: t.Client, EntityID: t.EntityID, Values: t.Values, Transport: t.Transport, Token: token, Hint: hint,
+		})
 		switch {
 		case err == nil:
 			if result == RevocationUnsupported {

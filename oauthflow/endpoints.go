@@ -2,6 +2,7 @@ package oauthflow
 
 import (
 	"errors"
+	"maps"
 	"net/url"
 	"strings"
 )
@@ -32,15 +33,15 @@ func (p *Provider) refreshField() string {
 }
 
 // endpoint expands one URL field; its error is a *TemplateError with Field set.
-func (p *Provider) endpoint(field, entityID string) (string, error) {
-	return p.expand(field, p.template(field), entityID)
+func (p *Provider) endpoint(field string, values map[string]string) (string, error) {
+	return p.expand(field, p.template(field), values)
 }
 
-func (p *Provider) expand(field, template, entityID string) (string, error) {
+func (p *Provider) expand(field, template string, values map[string]string) (string, error) {
 	if template == "" {
 		return "", &TemplateError{Field: field, Problem: "is empty: set it to the provider's URL"}
 	}
-	expanded, err := Expand(template, p.Variables, map[string]string{entityVariable: entityID})
+	expanded, err := Expand(template, p.Variables, values)
 	var t *TemplateError
 	if errors.As(err, &t) {
 		t.Field = field
@@ -48,12 +49,32 @@ func (p *Provider) expand(field, template, entityID string) (string, error) {
 	return expanded, err
 }
 
+// optional reports whether a URL field may be empty.
+func (c *Client) optional(field string) bool {
+	switch field {
+	case "AuthorizationURL":
+		return c.Flow == ClientCredentials // nobody is asked
+	case "TokenURL":
+		return false
+	}
+	return true
+}
+
+// withEntity returns the values of all template variables.
+func withEntity(entityID string, values map[string]string) map[string]string {
+	all := make(map[string]string, len(values)+1)
+	maps.Copy(all, values)
+	all[entityVariable] = entityID
+	return all
+}
+
 // TokenHost returns where refresh tokens are sent to, as it is recorded with a
 // grant: scheme, host and path of the expanded RefreshURL or TokenURL, without its
 // query; host in lower case, default port left out. A grant whose TokenHost is
-// not this any more must not be refreshed.
-func (c *Client) TokenHost(entityID string) (string, error) {
-	expanded, err := c.endpoint(c.refreshField(), entityID)
+// not this any more must not be refreshed. values are of variables other than
+// entity_id. The error is a [*TemplateError].
+func (c *Client) TokenHost(entityID string, values map[string]string) (string, error) {
+	expanded, err := c.endpoint(c.refreshField(), withEntity(entityID, values))
 	if err != nil {
 		return "", err
 	}
@@ -76,9 +97,9 @@ func (c *Client) TokenHost(entityID string) (string, error) {
 
 // IssuerFor returns Issuer with its variables filled in, to be compared with an
 // iss parameter byte by byte (RFC 9207 §2.4); empty if no issuer is configured.
-func (c *Client) IssuerFor(entityID string) (string, error) {
+func (c *Client) IssuerFor(entityID string, values map[string]string) (string, error) {
 	if c.Issuer == "" {
 		return "", nil
 	}
-	return c.expand("Issuer", c.Issuer, entityID)
+	return c.expand("Issuer", c.Issuer, withEntity(entityID, values))
 }

@@ -50,7 +50,7 @@ func (p *pending) exchange() (*Finished, error) {
 	defer cancel()
 	sent := startStopwatch()
 	reply, err := m.requester.Do(ctx, TokenRequest{
-		Client: t.Client, EntityID: p.flow.EntityID, Params: params,
+		Client: t.Client, EntityID: p.flow.EntityID, Values: t.Values, Transport: t.Transport, Params: params,
 		Gate: func() error {
 			sent = startStopwatch()
 			return nil
@@ -80,7 +80,7 @@ func (p *pending) exchange() (*Finished, error) {
 
 // grant describes the new grant; what depends on the stored generation is missing.
 func (p *pending) grant(reply *Reply) (grant, error) {
-	host, err := p.target.Client.TokenHost(p.flow.EntityID)
+	host, err := p.target.Client.TokenHost(p.flow.EntityID, p.target.Values)
 	if err != nil {
 		return grant{}, err
 	}

@@ -183,7 +183,7 @@ func (f *flight) present(v *view) (*Snapshot, error) {
 	})()
 	sent := startStopwatch()
 	reply, err := f.h.m.requester.Do(ctx, TokenRequest{
-		Client: f.t.Client, EntityID: v.conn.EntityID, Refresh: true,
+		Client: f.t.Client, EntityID: v.conn.EntityID, Values: f.t.Values, Transport: f.t.Transport, Refresh: true,
 		Params: url.Values{"grant_type": {"refresh_token"}, "refresh_token": {v.tok.refresh.Reveal()}},
 		Gate: func() error {
 			sent = startStopwatch()

@@ -65,7 +65,7 @@ func Changed(c *tokenstore.Connection, t Target) (string, error) {
 	if !c.Connected() {
 		return "", nil
 	}
-	host, err := t.Client.TokenHost(t.EntityID)
+	host, err := t.Client.TokenHost(t.EntityID, t.Values)
 	switch {
 	case err != nil:
 		return "", err

@@ -10,8 +10,15 @@ import (
 // Flow is a way of getting tokens (an RFC 6749 grant).
 type Flow string
 
-// AuthorizationCode is the interactive grant of RFC 6749 §4.1, with PKCE (RFC 7636).
-const AuthorizationCode Flow = "authorization_code"
+// The supported flows; the zero value means AuthorizationCode.
+const (
+	// AuthorizationCode is the interactive grant of RFC 6749 §4.1, with PKCE (RFC 7636).
+	AuthorizationCode Flow = "authorization_code"
+	// ClientCredentials is the grant of RFC 6749 §4.4: tokens for the client
+	// itself, minted when they are needed, without a person and without a refresh
+	// token.
+	ClientCredentials Flow = "client_credentials"
+)
 
 // ClientAuth is how the client proves itself at the token endpoint (RFC 6749
 // §2.3.1). It is never guessed: a wrong guess spends a one-time code.
@@ -26,20 +33,6 @@ const (
 	AuthBasic ClientAuth = "client_secret_basic"
 	// AuthNone is a public client: client_id alone, no secret parameter.
 	AuthNone ClientAuth = "none"
-)
-
-// VariableKind says where a template variable may stand, and so which
-// characters its value may have.
-type VariableKind string
-
-// The kinds of template variables.
-const (
-	// Label is one DNS label before a fixed suffix: https://{shop}.example.com.
-	Label VariableKind = "label"
-	// Segment is (part of) one path segment: [A-Za-z0-9._~-], not "." or "..".
-	Segment VariableKind = "segment"
-	// Value stands in a query or body value and is percent-encoded.
-	Value VariableKind = "value"
 )
 
 // RefreshPolicy decides what happens when the outcome of a refresh is unknown:
@@ -74,7 +67,7 @@ type Provider struct {
 
 	// Variables declares template variables other than entity_id, and may
 	// redeclare that one; undeclared placeholders are an error.
-	Variables map[string]VariableKind
+	Variables map[string]Variable
 
 	// AuthorizationParams, TokenParams and RefreshParams are sent in addition to
 	// the standard parameters: prompt=consent, access_type=offline, audience=….
@@ -136,4 +129,9 @@ type Client struct {
 	ClientSecret tokenstore.Secret
 	// Scopes are asked for, in this order.
 	Scopes []string
+	// Audience is sent as the audience parameter of authorization and client
+	// credentials requests, for providers that want it (Auth0); usually empty. The
+	// resource parameter of RFC 8707 belongs into AuthorizationParams and
+	// TokenParams instead.
+	Audience string
 }

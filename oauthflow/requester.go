@@ -31,7 +31,10 @@ type Requester struct {
 // prints without its parameters.
 type TokenRequest struct {
 	Client   *Client
-	EntityID string // value of {entity_id}; may be empty if no URL has it
+	EntityID string            // value of {entity_id}; may be empty if no URL has it
+	Values   map[string]string // of template variables other than entity_id
+	// Transport carries this request; nil means the Requester's.
+	Transport http.RoundTripper
 	// Params are the grant's own: grant_type, code, redirect_uri, code_verifier,
 	// refresh_token, scope. The client's credentials and TokenParams are added.
 	Params url.Values
@@ -70,8 +73,8 @@ func (r *Requester) Do(ctx context.Context, req TokenRequest) (*Reply, error) {
 		field, extra = c.refreshField(), c.RefreshParams
 	}
 	a, failed := r.send(ctx, outgoing{
-		client: c, field: field, entityID: req.EntityID,
-		params: req.Params, extra: extra, gate: req.Gate,
+		client: c, field: field, values: withEntity(req.EntityID, req.Values),
+		params: req.Params, extra: extra, gate: req.Gate, transport: req.Transport,
 	})
 	if failed != nil {
 		return nil, failed
@@ -83,23 +86,38 @@ func (r *Requester) Do(ctx context.Context, req TokenRequest) (*Reply, error) {
 	return reply, nil
 }
 
-// Revoke asks the provider to forget a token (RFC 7009), once. hint is
-// "refresh_token" or "access_token". It returns nil if the provider agreed, which
-// it also does for tokens it does not know; [ErrNoRevocation] if it has no
-// endpoint or does not revoke this kind of token; else a [*TokenError]. Best
-// effort: give ctx a short deadline, and do not let its failure stop a disconnect.
-func (r *Requester) Revoke(ctx context.Context, c *Client, entityID string, token tokenstore.Secret, hint string) error {
+// RevocationRequest is one request to the revocation endpoint (RFC 7009 §2.1).
+type RevocationRequest struct {
+	Client   *Client
+	EntityID string            // value of {entity_id}; may be empty if no URL has it
+	Values   map[string]string // of template variables other than entity_id
+	// Transport carries this request; nil means the Requester's.
+	Transport http.RoundTripper
+	Token     tokenstore.Secret
+	Hint      string // "refresh_token" or "access_token"; may be empty
+}
+
+// Revoke asks the provider to forget a token (RFC 7009), once. It returns nil if
+// the provider agreed, which it also does for tokens it does not know;
+// [ErrNoRevocation] if it has no endpoint or does not revoke this kind of token;
+// else a [*TokenError]. Best effort: give ctx a short deadline, and do not let its
+// failure stop a disconnect.
+func (r *Requester) Revoke(ctx context.Context, req RevocationRequest) error {
+	c := req.Client
 	if c == nil || c.RevocationURL == "" {
 		return ErrNoRevocation
 	}
-	if token.IsZero() {
+	if req.Token.IsZero() {
 		return nil
 	}
-	params := url.Values{"token": {token.Reveal()}}
-	if hint != "" {
-		params.Set("token_type_hint", hint)
+	params := url.Values{"token": {req.Token.Reveal()}}
+	if req.Hint != "" {
+		params.Set("token_type_hint", req.Hint)
 	}
-	a, failed := r.send(ctx, outgoing{client: c, field: "RevocationURL", entityID: entityID, params: params})
+	a, failed := r.send(ctx, outgoing{
+		client: c, field: "RevocationURL", values: withEntity(req.EntityID, req.Values),
+		params: params, transport: req.Transport,
+	})
 	if failed != nil {
 		return failed
 	}

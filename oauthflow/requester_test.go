@@ -328,7 +328,7 @@ func TestRevoke(t *testing.T) {
 			bothWays(t, h, func(t *testing.T, r *oauthflow.Requester, c *oauthflow.Client) {
 				c.RevocationURL = strings.Replace(c.TokenURL, "/token", "/revoke", 1)
 				c.TokenParams = url.Values{"audience": {"for tokens only"}}
-				err := r.Revoke(t.Context(), c, "", token, "refresh_token")
+				err := r.Revoke(t.Context(), oauthflow.RevocationRequest{Client: c, Token: token, Hint: "refresh_token"})
 				switch {
 				case tt.is != nil:
 					require.ErrorIs(t, err, tt.is)
@@ -341,10 +341,10 @@ func TestRevoke(t *testing.T) {
 		})
 	}
 	r, c := &oauthflow.Requester{}, wireClient("https://provider.example")
-	require.ErrorIs(t, r.Revoke(t.Context(), c, "", token, ""), oauthflow.ErrNoRevocation)
+	require.ErrorIs(t, r.Revoke(t.Context(), oauthflow.RevocationRequest{Client: c, Token: token}), oauthflow.ErrNoRevocation)
 	c.RevocationURL = "https://provider.example/{entity_id}"
-	require.NoError(t, r.Revoke(t.Context(), c, "", tokenstore.Secret{}, ""), "no token, nothing to do")
-	err := r.Revoke(t.Context(), c, "", token, "")
+	require.NoError(t, r.Revoke(t.Context(), oauthflow.RevocationRequest{Client: c}), "no token, nothing to do")
+	err := r.Revoke(t.Context(), oauthflow.RevocationRequest{Client: c, Token: token})
 	assert.ErrorContains(t, err, "RevocationURL contains {entity_id}")
 	assert.False(t, tokenError(t, err).Sent)
 }

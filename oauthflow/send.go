@@ -34,12 +34,13 @@ var errTooLarge = errors.New("the reply is larger than 1 MiB")
 
 // outgoing is one request to one of the client's endpoints.
 type outgoing struct {
-	client   *Client
-	field    string // of the endpoint's URL
-	entityID string
-	params   url.Values   // the grant's; secret
-	extra    url.Values   // the definition's
-	gate     func() error // see TokenRequest.Gate
+	client    *Client
+	field     string            // of the endpoint's URL
+	values    map[string]string // of the URL's variables
+	params    url.Values        // the grant's; secret
+	extra     url.Values        // the definition's
+	gate      func() error      // see TokenRequest.Gate
+	transport http.RoundTripper // nil: the requester's
 }
 
 // send posts o, once. A returned answer means that a status line came back; any
@@ -62,11 +63,14 @@ func (r *Requester) send(ctx context.Context, o outgoing) (*answer, *TokenError)
 	defer end()
 	req, err := o.build(httptrace.WithClientTrace(context.WithValue(ctx, overKey{}, over), g.trace()), g)
 	if err != nil {
-		return nil, notBuilt(err)
+		return nil, o.notBuilt(err)
 	}
 	scrub := newScrubber(o, req.URL)
 
-	transport := r.Transport
+	transport := o.transport
+	if transport == nil {
+		transport = r.Transport
+	}
 	if transport == nil {
 		transport = NewTransport() // keeps nothing between requests, so a new one will do
 	}
@@ -90,7 +94,7 @@ func (r *Requester) send(ctx context.Context, o outgoing) (*answer, *TokenError)
 
 // build writes the request down, with g for its body.
 func (o outgoing) build(ctx context.Context, g *gate) (*http.Request, error) {
-	endpoint, err := o.client.endpoint(o.field, o.entityID)
+	endpoint, err := o.client.endpoint(o.field, o.values)
 	if err != nil {
 		return nil, err
 	}
@@ -122,11 +126,11 @@ func (o outgoing) build(ctx context.Context, g *gate) (*http.Request, error) {
 }
 
 // notBuilt is the error for a request that cannot be written down.
-func notBuilt(err error) *TokenError {
+func (o outgoing) notBuilt(err error) *TokenError {
 	class := ClassOperator
 	var t *TemplateError
-	if errors.As(err, &t) && t.Variable == entityVariable && !t.Missing {
-		class = ClassConfiguration // the template is good, this connection's entity is not
+	if errors.As(err, &t) && o.values[t.Variable] != "" {
+		class = ClassConfiguration // the template is good, this connection's value is not
 	}
 	return &TokenError{Class: class, Err: err}
 }

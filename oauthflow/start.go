@@ -45,7 +45,7 @@ func (m *Manager) Start(ctx context.Context, t Target, o StartOptions) (*Started
 	case t.Client == nil || t.Client.Flow != AuthorizationCode && t.Client.Flow != "":
 		return nil, errors.New("oauthflow: only the authorization code flow can be started in a browser")
 	}
-	if _, err := t.Client.TokenHost(t.EntityID); err != nil {
+	if _, err := t.Client.TokenHost(t.EntityID, t.Values); err != nil {
 		return nil, err
 	}
 	state, cookie := randomText(), randomText()
@@ -67,7 +67,7 @@ func (m *Manager) Start(ctx context.Context, t Target, o StartOptions) (*Started
 		}
 	}
 	target, err := t.Client.BuildAuthorizationURL(AuthorizationRequest{
-		EntityID: t.EntityID, RedirectURI: t.RedirectURI, State: state, Challenge: challenge,
+		EntityID: t.EntityID, Values: t.Values, RedirectURI: t.RedirectURI, State: state, Challenge: challenge,
 	})
 	if err != nil {
 		return nil, err

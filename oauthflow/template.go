@@ -38,18 +38,20 @@ func problem(text string) *TemplateError { return &TemplateError{Problem: text} 
 //
 //	https://login.example.com/{entity_id}/token
 //
-// kinds declares the variables. entity_id need not be declared: it is a Label in
-// the host, a Segment in the path and a Value in the query. A [Label] may stand
-// anywhere, a [Segment] in path and query, a [Value] in query values only.
+// variables declares them. entity_id need not be declared: it is a Label in the
+// host, a Segment in the path and a Value in the query. A [Label] may stand
+// anywhere, a [Segment] in path and query, a [Value] in query values only, a [Host]
+// alone in the place of the host, with or without a fixed port behind it.
 //
 // A value can fill its place and do nothing else. It is refused if it has other
 // characters than its kind allows, and the finished URL is parsed again: scheme,
-// fixed host suffix and path prefix are the template's, there is no userinfo, no
-// fragment and no dot segment. The scheme is https, or http for loopback hosts.
+// fixed host suffix (or the host's allow-list) and path prefix are the template's,
+// there is no userinfo, no fragment and no dot segment. The scheme is https, or
+// http for loopback hosts.
 //
 // The error is a [*TemplateError].
-func Expand(template string, kinds map[string]VariableKind, values map[string]string) (string, error) {
-	t, err := parseTemplate(template)
+func Expand(template string, variables map[string]Variable, values map[string]string) (string, error) {
+	t, err := parseTemplate(template, variables)
 	if err != nil {
 		return "", err
 	}
@@ -58,7 +60,7 @@ func Expand(template string, kinds map[string]VariableKind, values map[string]st
 	for _, p := range t.parts {
 		text := p.text
 		if p.variable {
-			if text, err = fill(p, kinds, values); err != nil {
+			if text, err = fill(p, variables, values); err != nil {
 				return "", err
 			}
 		}
@@ -95,9 +97,12 @@ type parsedTemplate struct {
 	parts  []part
 	// pathPrefix is the fixed path before the first variable in it.
 	pathPrefix string
+	// host is the variable that is the whole host; nil if the host is fixed, or its
+	// end is.
+	host *Variable
 }
 
-func parseTemplate(template string) (*parsedTemplate, error) {
+func parseTemplate(template string, variables map[string]Variable) (*parsedTemplate, error) {
 	scheme, rest, ok := strings.Cut(template, "://")
 	if !ok || (scheme != "https" && scheme != "http") {
 		return nil, problem("is not an absolute URL: it must begin with https://")
@@ -153,7 +158,24 @@ func parseTemplate(template string) (*parsedTemplate, error) {
 			break
 		}
 	}
+	for _, p := range t.parts {
+		if v := variables[p.text]; p.place == inHost && p.variable && v.Kind == Host {
+			t.host = &v
+			return t, t.checkWholeHost(p.text)
+		}
+	}
 	return t, t.checkHost()
+}
+
+// checkWholeHost makes sure that a variable of kind Host stands alone: of what was
+// put together from it and other text, its allow-list would say nothing.
+func (t *parsedTemplate) checkWholeHost(name string) error {
+	for i, p := range t.parts {
+		if p.place == inHost && !(i == 0 && p.variable) && !(i == 1 && !p.variable && strings.HasPrefix(p.text, ":")) {
+			return &TemplateError{Variable: name, Problem: "has {" + name + "}, which is a whole host name, beside other text in its host: only a fixed port may follow it"}
+		}
+	}
+	return nil
 }
 
 // checkHost looks at the host's variables: each is (part of) one DNS label, and
@@ -184,7 +206,7 @@ func (t *parsedTemplate) checkHost() error {
 	name, _, _ := strings.Cut(after, ":")
 	_, suffix, dot := strings.Cut(name, ".")
 	if !dot || suffix == "" || (!strings.Contains(strings.Trim(suffix, "."), ".") && !ownedTLD(suffix)) {
-		return &TemplateError{Variable: last, Problem: "has {" + last + "} without a fixed domain after it: it must be followed by one like .example.com, or anybody could own the host"}
+		return &TemplateError{Variable: last, Problem: "has {" + last + "} without a fixed domain after it: it must be followed by one like .example.com, or anybody could own the host; declare it with kind host and an allow-list if it is the whole name"}
 	}
 	return nil
 }
@@ -210,6 +232,8 @@ func (t *parsedTemplate) check(finished, host string) error {
 		return problem("is not the same URL after its variables are filled in")
 	case !strings.HasPrefix(u.EscapedPath(), t.pathPrefix):
 		return problem("has another path after its variables are filled in")
+	case t.host != nil && !t.host.allows(u.Hostname()):
+		return problem("has a host that is not allowed after its variables are filled in")
 	case !validHost(u):
 		return problem("has a host that is neither a name nor an address, or a bad port")
 	case u.Scheme == "http" && !isLoopback(u.Hostname()):

@@ -11,8 +11,21 @@ import (
 	"github.com/bifrost-go/bifrost/oauthflow"
 )
 
+// kinds declares variables: name, kind, name, kind …
+func kinds(pairs ...any) map[string]oauthflow.Variable {
+	declared := map[string]oauthflow.Variable{}
+	for i := 0; i < len(pairs); i += 2 {
+		kind, ok := pairs[i+1].(oauthflow.VariableKind)
+		if !ok {
+			kind = oauthflow.VariableKind(pairs[i+1].(string))
+		}
+		declared[pairs[i].(string)] = oauthflow.Variable{Kind: kind}
+	}
+	return declared
+}
+
 func TestExpand(t *testing.T) {
-	kinds := map[string]oauthflow.VariableKind{"shop": oauthflow.Label, "region": oauthflow.Segment, "q": oauthflow.Value}
+	kinds := kinds("shop", oauthflow.Label, "region", oauthflow.Segment, "q", oauthflow.Value)
 	values := map[string]string{"entity_id": "Contoso-1", "shop": "my-shop", "region": "eu~1", "q": "a b&c=d#e/?é"}
 	for template, want := range map[string]string{
 		"https://login.example.com/token":                           "https://login.example.com/token",
@@ -64,12 +77,12 @@ func TestHostileValuesAreRefused(t *testing.T) {
 		"value with line breaks": {"https://example.com/?x={v}", oauthflow.Value, []string{"a\r\nb", "\x00", "a\tb", "\u0085", "\xff", strings.Repeat("a", 3000)}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			variable, kinds := "entity_id", map[string]oauthflow.VariableKind{}
+			variable, declared := "entity_id", kinds()
 			if tt.kind != "" {
-				variable, kinds = "v", map[string]oauthflow.VariableKind{"v": tt.kind}
+				variable, declared = "v", kinds("v", tt.kind)
 			}
 			for _, value := range tt.values {
-				got, err := oauthflow.Expand(tt.template, kinds, map[string]string{variable: value})
+				got, err := oauthflow.Expand(tt.template, declared, map[string]string{variable: value})
 				if !assert.Error(t, err, "%q became %q", value, got) {
 					continue
 				}
@@ -105,7 +118,7 @@ func TestValuesAreEncoded(t *testing.T) {
 }
 
 func TestTemplateFaults(t *testing.T) {
-	kinds := map[string]oauthflow.VariableKind{"seg": oauthflow.Segment, "val": oauthflow.Value, "odd": "odd"}
+	kinds := kinds("seg", oauthflow.Segment, "val", oauthflow.Value, "odd", "odd")
 	values := map[string]string{"entity_id": "x", "seg": "x", "val": "x", "odd": "x"}
 	for template, want := range map[string]string{
 		"":                                    "must begin with https://",
@@ -173,12 +186,12 @@ func TestMissingValues(t *testing.T) {
 	_, err := oauthflow.Expand("https://example.com/{entity_id}/token", nil, nil)
 	assert.EqualError(t, err, "oauthflow: the URL template contains {entity_id}, but there is no entity id: set Definition.DefaultEntityID")
 
-	_, err = oauthflow.Expand("https://example.com/{region}", map[string]oauthflow.VariableKind{"region": oauthflow.Segment}, nil)
+	_, err = oauthflow.Expand("https://example.com/{region}", kinds("region", oauthflow.Segment), nil)
 	var e *oauthflow.TemplateError
 	require.ErrorAs(t, err, &e)
 	assert.Equal(t, "region", e.Variable)
 	assert.True(t, e.Missing)
-	assert.ErrorContains(t, err, "{region}, but it has no value")
+	assert.ErrorContains(t, err, "{region}, but it has no value: set the config value region")
 }
 
 func FuzzExpand(f *testing.F) {
@@ -195,7 +208,7 @@ func FuzzExpand(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, template, value, kind string) {
-		got, err := oauthflow.Expand(template, map[string]oauthflow.VariableKind{"v": oauthflow.VariableKind(kind)},
+		got, err := oauthflow.Expand(template, kinds("v", oauthflow.VariableKind(kind)),
 			map[string]string{"entity_id": value, "v": value})
 		if err != nil {
 			require.Empty(t, got)

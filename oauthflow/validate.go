@@ -11,7 +11,7 @@ import (
 
 // Validate reports everything that is wrong with the client, one line each. Every
 // line begins with "oauthflow: " and the field's name, and says what to do. It
-// knows no entity id: see [Client.CheckEntity].
+// knows no values of variables: see [Client.Check].
 func (c *Client) Validate() error {
 	var v problems
 	v.add(c.Flow == "" || c.Flow == AuthorizationCode,
@@ -36,19 +36,20 @@ func (c *Client) Validate() error {
 	return errors.Join(v...)
 }
 
-// CheckEntity reports whether all of the client's URLs can be built with this
-// entity id, which may be empty if none of them needs one. The error is a
-// [*TemplateError].
-func (c *Client) CheckEntity(entityID string) error {
+// Check reports whether all of the client's URLs can be built with this entity id
+// and these values of other variables; what no URL needs may be empty. The error is
+// a [*TemplateError].
+func (c *Client) Check(entityID string, values map[string]string) error {
+	all := withEntity(entityID, values)
 	for _, field := range endpointFields {
-		if c.template(field) == "" && (field == "RefreshURL" || field == "RevocationURL") {
+		if c.template(field) == "" && c.optional(field) {
 			continue
 		}
-		if _, err := c.endpoint(field, entityID); err != nil {
+		if _, err := c.endpoint(field, all); err != nil {
 			return err
 		}
 	}
-	_, err := c.IssuerFor(entityID)
+	_, err := c.IssuerFor(entityID, values)
 	return err
 }
 
@@ -63,17 +64,17 @@ func (v *problems) add(ok bool, field, format string, args ...any) {
 // urls expands every URL with values that fit everywhere, so that only faults of
 // the template itself are left.
 func (v *problems) urls(c *Client) {
-	kinds := []VariableKind{Label, Segment, Value}
-	for name, kind := range c.Variables {
-		v.add(validName(name), "Variables", "declares %q: names are letters, digits and _", name)
-		v.add(slices.Contains(kinds, kind), "Variables", "declares %s as %q: use Label, Segment or Value", name, kind)
+	samples := map[string]string{entityVariable: "x"}
+	for name, variable := range c.Variables {
+		v.variable(name, variable)
+		samples[name] = variable.sample()
 	}
 	for _, field := range endpointFields {
 		template := c.template(field)
-		if template == "" && (field == "RefreshURL" || field == "RevocationURL") {
+		if template == "" && c.optional(field) {
 			continue
 		}
-		expanded, err := c.endpoint(field, "x")
+		expanded, err := c.endpoint(field, samples)
 		if err != nil {
 			*v = append(*v, err)
 			continue
@@ -90,13 +91,30 @@ func (v *problems) urls(c *Client) {
 		}
 	}
 	if c.Issuer != "" {
-		issuer, err := c.IssuerFor("x")
+		issuer, err := c.expand("Issuer", c.Issuer, samples)
 		if err != nil {
 			*v = append(*v, err)
 		}
 		v.add(!strings.Contains(issuer, "?"), "Issuer", "has a query: an issuer is a URL without one")
 	}
 	v.add(c.Issuer != "" || !c.RequireIss, "Issuer", "is empty, but RequireIss is set: set the issuer that iss must be equal to")
+}
+
+func (v *problems) variable(name string, d Variable) {
+	v.add(validName(name), "Variables", "declares %q: names are letters, digits and _", name)
+	v.add(slices.Contains([]VariableKind{Label, Segment, Value, Host}, d.Kind),
+		"Variables", "declares %s as %q: use Label, Segment, Value or Host", name, d.Kind)
+	if d.Kind != Host {
+		v.add(len(d.Hosts) == 0 && !d.AnyHost, "Variables", "gives %s an allow-list, which only kind Host has: take it out", name)
+		return
+	}
+	v.add(len(d.Hosts) != 0 || d.AnyHost, "Variables", "declares %s as a host without an allow-list: set Hosts, or AnyHost for every public host", name)
+	v.add(len(d.Hosts) == 0 || !d.AnyHost, "Variables", "declares %s with Hosts and with AnyHost, which allows more: take one of them out", name)
+	for _, entry := range d.Hosts {
+		if text := allowListProblem(strings.ToLower(entry)); text != "" {
+			v.add(false, "Variables", "declares %s with %q in Hosts, which %s", name, entry, text)
+		}
+	}
 }
 
 func (v *problems) credentials(c *Client) {

@@ -21,7 +21,7 @@ func TestValidateAcceptsWhatWorks(t *testing.T) {
 			c.AuthorizationURL = "https://{entity_id}.example.com/{entity_id}?x={entity_id}"
 			c.RefreshURL, c.RevocationURL = c.AuthorizationURL, c.AuthorizationURL
 			c.Issuer, c.RequireIss = "https://example.com/{entity_id}/v2.0", true
-			c.Variables = map[string]oauthflow.VariableKind{"entity_id": oauthflow.Label}
+			c.Variables = kinds("entity_id", oauthflow.Label)
 		},
 		"basic":  func(c *oauthflow.Client) { c.ClientAuth = oauthflow.AuthBasic },
 		"public": func(c *oauthflow.Client) { c.ClientAuth, c.ClientSecret = oauthflow.AuthNone, tokenstore.Secret{} },
@@ -39,7 +39,7 @@ func TestValidateAcceptsWhatWorks(t *testing.T) {
 			c := wireClient("https://provider.example")
 			change(c)
 			assert.NoError(t, c.Validate())
-			assert.NoError(t, c.CheckEntity("tenant"))
+			assert.NoError(t, c.Check("tenant", nil))
 		})
 	}
 }
@@ -53,24 +53,21 @@ func TestValidateNamesFieldAndRemedy(t *testing.T) {
 		"TokenURL begins with http://":                                 func(c *oauthflow.Client) { c.TokenURL = "http://example.com/t" },
 		"RefreshURL begins with http://":                               func(c *oauthflow.Client) { c.RefreshURL = "http://example.com/t" },
 		"RevocationURL contains {tenant}, which is not declared":       func(c *oauthflow.Client) { c.RevocationURL = "https://example.com/{tenant}" },
-		"TokenURL contains {region}, but it has no value": func(c *oauthflow.Client) {
-			c.TokenURL, c.Variables = "https://example.com/{region}", map[string]oauthflow.VariableKind{"region": oauthflow.Segment}
-		},
-		"AuthorizationURL has the parameter state in its query": func(c *oauthflow.Client) { c.AuthorizationURL += "?state=1" },
-		"TokenURL has the parameter client_secret in its query": func(c *oauthflow.Client) { c.TokenURL += "?client_secret=canary" },
-		"TokenURL has a query that is not well-formed":          func(c *oauthflow.Client) { c.TokenURL += "?a=%zz" },
-		"Variables declares \"a-b\": names are":                 func(c *oauthflow.Client) { c.Variables = map[string]oauthflow.VariableKind{"a-b": oauthflow.Label} },
-		"Variables declares a as \"host\": use Label":           func(c *oauthflow.Client) { c.Variables = map[string]oauthflow.VariableKind{"a": "host"} },
-		"Issuer is empty, but RequireIss is set":                func(c *oauthflow.Client) { c.RequireIss = true },
-		"Issuer is not an absolute URL":                         func(c *oauthflow.Client) { c.Issuer = "example.com" },
-		"Issuer has a query":                                    func(c *oauthflow.Client) { c.Issuer = "https://example.com/?a=b" },
-		"ClientID is empty: set the id":                         func(c *oauthflow.Client) { c.ClientID = "" },
-		"ClientID has control characters":                       func(c *oauthflow.Client) { c.ClientID = "a\r\nb" },
-		"ClientID has spaces around it":                         func(c *oauthflow.Client) { c.ClientID = " a" },
-		"ClientSecret is empty: set the secret":                 func(c *oauthflow.Client) { c.ClientSecret = tokenstore.Secret{} },
-		"ClientSecret has control characters":                   func(c *oauthflow.Client) { c.ClientSecret = tokenstore.NewSecret("canary\n") },
-		"ClientSecret has spaces around it":                     func(c *oauthflow.Client) { c.ClientSecret = tokenstore.NewSecret("canary ") },
-		"ClientSecret is set, but ClientAuth is AuthNone":       func(c *oauthflow.Client) { c.ClientAuth = oauthflow.AuthNone },
+		"AuthorizationURL has the parameter state in its query":        func(c *oauthflow.Client) { c.AuthorizationURL += "?state=1" },
+		"TokenURL has the parameter client_secret in its query":        func(c *oauthflow.Client) { c.TokenURL += "?client_secret=canary" },
+		"TokenURL has a query that is not well-formed":                 func(c *oauthflow.Client) { c.TokenURL += "?a=%zz" },
+		"Variables declares \"a-b\": names are":                        func(c *oauthflow.Client) { c.Variables = kinds("a-b", oauthflow.Label) },
+		"Variables declares a as \"ip\": use Label":                    func(c *oauthflow.Client) { c.Variables = kinds("a", "ip") },
+		"Issuer is empty, but RequireIss is set":                       func(c *oauthflow.Client) { c.RequireIss = true },
+		"Issuer is not an absolute URL":                                func(c *oauthflow.Client) { c.Issuer = "example.com" },
+		"Issuer has a query":                                           func(c *oauthflow.Client) { c.Issuer = "https://example.com/?a=b" },
+		"ClientID is empty: set the id":                                func(c *oauthflow.Client) { c.ClientID = "" },
+		"ClientID has control characters":                              func(c *oauthflow.Client) { c.ClientID = "a\r\nb" },
+		"ClientID has spaces around it":                                func(c *oauthflow.Client) { c.ClientID = " a" },
+		"ClientSecret is empty: set the secret":                        func(c *oauthflow.Client) { c.ClientSecret = tokenstore.Secret{} },
+		"ClientSecret has control characters":                          func(c *oauthflow.Client) { c.ClientSecret = tokenstore.NewSecret("canary\n") },
+		"ClientSecret has spaces around it":                            func(c *oauthflow.Client) { c.ClientSecret = tokenstore.NewSecret("canary ") },
+		"ClientSecret is set, but ClientAuth is AuthNone":              func(c *oauthflow.Client) { c.ClientAuth = oauthflow.AuthNone },
 		"DisablePKCE is set for a public client": func(c *oauthflow.Client) {
 			c.ClientAuth, c.ClientSecret, c.DisablePKCE = oauthflow.AuthNone, tokenstore.Secret{}, true
 		},
@@ -112,19 +109,19 @@ func TestValidateReportsEverything(t *testing.T) {
 	}
 }
 
-func TestCheckEntity(t *testing.T) {
+func TestCheck(t *testing.T) {
 	c := wireClient("https://provider.example")
-	require.NoError(t, c.CheckEntity(""))
+	require.NoError(t, c.Check("", nil))
 	for _, field := range []*string{&c.AuthorizationURL, &c.TokenURL, &c.RefreshURL, &c.RevocationURL, &c.Issuer} {
 		before := *field
 		*field = "https://example.com/{entity_id}"
 		var e *oauthflow.TemplateError
-		require.ErrorAs(t, c.CheckEntity(""), &e)
+		require.ErrorAs(t, c.Check("", nil), &e)
 		assert.True(t, e.Missing)
-		require.ErrorAs(t, c.CheckEntity("../x"), &e)
+		require.ErrorAs(t, c.Check("../x", nil), &e)
 		assert.False(t, e.Missing)
 		assert.NotEmpty(t, e.Field)
-		require.NoError(t, c.CheckEntity("tenant"))
+		require.NoError(t, c.Check("tenant", nil))
 		*field = before
 	}
 }

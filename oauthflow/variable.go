@@ -8,6 +8,36 @@ import (
 	"unicode/utf8"
 )
 
+// VariableKind says where a template variable may stand, and so which
+// characters its value may have.
+type VariableKind string
+
+// The kinds of template variables.
+const (
+	// Label is one DNS label before a fixed suffix: https://{shop}.example.com.
+	Label VariableKind = "label"
+	// Segment is (part of) one path segment: [A-Za-z0-9._~-], not "." or "..".
+	Segment VariableKind = "segment"
+	// Value stands in a query or body value and is percent-encoded.
+	Value VariableKind = "value"
+	// Host is a whole host name, without port: https://{instance}/oauth/token. It
+	// needs an allow-list, see [Variable].
+	Host VariableKind = "host"
+)
+
+// Variable declares a template variable.
+type Variable struct {
+	Kind VariableKind
+	// Hosts are the names that a variable of kind Host may have: "api.example.com",
+	// or "*.example.com" for every name below it. Case does not matter.
+	Hosts []string
+	// AnyHost lets it be any public host name instead: two labels or more, no
+	// address in any spelling, no name that only means something inside a network
+	// (localhost, .internal). Whoever sets the value decides then where the client
+	// secret goes.
+	AnyHost bool
+}
+
 // Lengths beyond which a value is refused: a DNS label's, and what any real
 // tenant id or parameter stays far below.
 const (
@@ -17,24 +47,25 @@ const (
 )
 
 // fill returns the text that stands for variable p in the finished URL.
-func fill(p part, kinds map[string]VariableKind, values map[string]string) (string, error) {
+func fill(p part, variables map[string]Variable, values map[string]string) (string, error) {
 	name := p.text
 	refuse := func(text string) (string, error) {
 		return "", &TemplateError{Variable: name, Problem: text}
 	}
-	kind, declared := kinds[name]
+	v, declared := variables[name]
+	kind := v.Kind
 	switch {
 	case !declared && name == entityVariable:
 		kind = [...]VariableKind{inHost: Label, inPath: Segment, inQuery: Value}[p.place]
 	case !declared:
-		return refuse("contains {" + name + "}, which is not declared: the variables are " + declaredNames(kinds) + "; correct the name, or declare it in Provider.Variables")
+		return refuse("contains {" + name + "}, which is not declared: the variables are " + declaredNames(variables) + "; correct the name, or declare it in Provider.Variables")
 	case !mayStand(kind, p.place):
 		return refuse("has {" + name + "} in its " + [...]string{inHost: "host", inPath: "path", inQuery: "query"}[p.place] +
 			", where a variable of kind " + string(kind) + " may not stand")
 	}
 	value := values[name]
 	if value == "" {
-		text := "contains {" + name + "}, but it has no value: write the value into the URL instead"
+		text := "contains {" + name + "}, but it has no value: set the config value " + name
 		if name == entityVariable {
 			text = "contains {entity_id}, but there is no entity id: set Definition.DefaultEntityID"
 		}
@@ -53,6 +84,11 @@ func fill(p part, kinds map[string]VariableKind, values map[string]string) (stri
 			return refuse("cannot take this value of " + name + ": it may have letters, digits and . _ ~ - only, and not be . or ..")
 		}
 		return value, nil
+	case Host:
+		if !hostName(value) || !v.allows(strings.ToLower(value)) {
+			return refuse("cannot take this value of " + name + ": it must be a host name without a port, and " + v.allowed())
+		}
+		return strings.ToLower(value), nil
 	default:
 		if !validValue(value) {
 			return refuse("cannot take this value of " + name + ": it has control characters, is not UTF-8 or is longer than 2048 bytes")
@@ -69,6 +105,8 @@ func mayStand(kind VariableKind, where place) bool {
 		return where != inHost
 	case Value:
 		return where == inQuery
+	case Host:
+		return where == inHost
 	}
 	return false
 }
@@ -107,9 +145,9 @@ func inQueryValue(head string) bool {
 }
 
 // declaredNames lists the variables for a message.
-func declaredNames(kinds map[string]VariableKind) string {
+func declaredNames(variables map[string]Variable) string {
 	names := []string{entityVariable}
-	for name := range kinds {
+	for name := range variables {
 		if name != entityVariable {
 			names = append(names, name)
 		}

@@ -242,7 +242,7 @@ var variables = map[string]string{
 func clientProblems(c *oauthflow.Client, entityID string) []error {
 	err := c.Validate()
 	if err == nil {
-		if err = c.CheckEntity(entityID); err == nil {
+		if err = c.Check(entityID, nil); err == nil {
 			return nil
 		}
 		return []error{fmt.Errorf("OAUTH_ENTITY_ID: %w", err)}
