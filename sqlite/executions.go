@@ -70,6 +70,9 @@ const (
 		WHERE id = $1 AND (status IN ('pending', 'scheduled') OR status IN ('running', 'cancelling') AND lease_until <= {now})`
 	cancelRun = `UPDATE bifrost_executions SET status = 'cancelling' WHERE id = $1 AND status = 'running'`
 
+	// Log lines go with their executions.
+	deleteOrg = `DELETE FROM bifrost_executions WHERE org = $1`
+
 	selectExecution    = `SELECT ` + executionColumns + ` FROM bifrost_executions WHERE id = $1`
 	appendExecutionLog = `INSERT INTO bifrost_execution_logs (execution, attempt, seq, at, level, message, attrs)
 		VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING`
@@ -238,6 +241,17 @@ func (s *executions) Cancel(ctx context.Context, id string, why workflow.Failure
 		return err
 	})
 	return r, err
+}
+
+// DeleteOrg implements workflow.Store.
+func (s *executions) DeleteOrg(ctx context.Context, org string) error {
+	if org == "" {
+		return errors.New("sqlite: DeleteOrg needs an organization")
+	}
+	return s.db.write(ctx, func(t *tx) error {
+		_, err := t.exec(deleteOrg, org)
+		return err
+	})
 }
 
 func appendLogs(t *tx, run workflow.Fence, logs []workflow.Log) error {

@@ -81,6 +81,16 @@ func found(f tokenstore.Flow, err error) (tokenstore.Flow, error) {
 	return f, nil
 }
 
+// DeleteFlows implements tokenstore.Store.
+func (s tokens) DeleteFlows(ctx context.Context, match tokenstore.Match) error {
+	q := &conditions{text: `DELETE FROM bifrost_flows WHERE true`}
+	q.match(match)
+	return s.db.write(ctx, func(t *tx) error {
+		_, err := t.exec(q.text, q.args...)
+		return err
+	})
+}
+
 // HasFlow implements tokenstore.Store.
 func (s tokens) HasFlow(ctx context.Context, key tokenstore.Key) (bool, error) {
 	var has bool

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"testing"
 	"testing/fstest"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -78,13 +77,10 @@ func TestOldSchemaIsUpgradedWithItsData(t *testing.T) {
 	pool := openPool(t, path)
 	require.NoError(t, checkDatabase(t.Context(), pool))
 	require.NoError(t, migrate(t.Context(), pool, only(t, 1), systemClock))
-	old := newDB(pool, pool, apply(nil))
 	key := tokenstore.Key{Definition: "kept"}
-	_, err := old.Tokens().Update(t.Context(), key, func(*tokenstore.Connection, time.Time) error { return nil })
-	require.NoError(t, err)
-	require.NoError(t, old.Close())
+	storeBefore4(t, pool, key, 1)
 
-	_, err = Open(path, WithoutMigration())
+	_, err := Open(path, WithoutMigration())
 	require.ErrorIs(t, err, ErrSchema)
 	require.ErrorContains(t, err, "run sqlite.Migrate")
 	db, err := Open(path)

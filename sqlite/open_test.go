@@ -214,6 +214,18 @@ func TestClockIsReplaceable(t *testing.T) {
 	})
 	require.NoError(t, err)
 
+	require.NoError(t, s.AddEvents(t.Context(), tokenstore.Event{Kind: "created"}))
+	set(noon.Add(-time.Hour))
+	n, err := s.DeleteEvents(t.Context(), tokenstore.Match{}, time.Microsecond, 10)
+	require.NoError(t, err)
+	assert.Zero(t, n)
+	for _, age := range []time.Duration{time.Minute + time.Microsecond, time.Minute} {
+		set(noon.Add(time.Minute))
+		n, err = s.DeleteEvents(t.Context(), tokenstore.Match{}, age, 10)
+		require.NoError(t, err)
+		assert.Equal(t, age == time.Minute, n == 1, "%v", age)
+	}
+
 	for _, step := range []struct {
 		at    time.Duration
 		found bool

@@ -101,9 +101,7 @@ func store(t *tx, c *tokenstore.Connection) error {
 		return err
 	}
 	for _, e := range c.Pending {
-		_, err := t.exec(`INSERT INTO bifrost_events (definition, org, user_id, account, at, kind, reason, actor)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`, append(parts(c.Key), micros(c.UpdatedAt), e.Kind, e.Reason, e.Actor)...)
-		if err != nil {
+		if err := insertEvent(t, c.Key, e, micros(c.UpdatedAt)); err != nil {
 			return err
 		}
 	}
@@ -170,27 +168,6 @@ func (s tokens) Changes(ctx context.Context, after int64, limit int) (keys []tok
 		return nil, after, err
 	}
 	return keys, next, nil
-}
-
-// Events implements tokenstore.Store.
-func (s tokens) Events(ctx context.Context, match tokenstore.Match, before int64, limit int) ([]tokenstore.Event, error) {
-	q := &conditions{text: `SELECT id, at, definition, org, user_id, account, kind, reason, actor FROM bifrost_events WHERE true`}
-	q.match(match)
-	if before != 0 {
-		q.add(` AND id < ?`, before)
-	}
-	q.add(` ORDER BY id DESC LIMIT ?`, max(limit, 0))
-	var events []tokenstore.Event
-	err := s.db.each(ctx, func(scan scanner) error {
-		var e tokenstore.Event
-		err := scan(&e.ID, intoTime(&e.At), &e.Key.Definition, &e.Key.Org, &e.Key.User, &e.Key.Account, &e.Kind, &e.Reason, &e.Actor)
-		if err != nil {
-			return err
-		}
-		events = append(events, e)
-		return nil
-	}, q.text, q.args...)
-	return events, err
 }
 
 // KeyCheck implements tokenstore.Store.

@@ -78,6 +78,10 @@ type Connection struct {
 	EntityID  string
 	ClientID  string
 	TokenHost string
+	// Fingerprint is what the grant was made under beyond these three: the
+	// lower-case hex SHA-256 of the definition's URLs, issuer and client
+	// authentication. Empty where it was not recorded.
+	Fingerprint string
 
 	// AccountID and AccountName are the provider's names for the connected
 	// account, where it told them.

@@ -16,10 +16,11 @@ import (
 type Memory struct {
 	mu     sync.Mutex
 	rows   map[Key]memoryRow
-	events []Event
+	events []Event // by ID
 	flows  map[string]memoryFlow
 	checks map[string][]byte
 	change int64 // the position of the newest write
+	event  int64 // the ID of the newest event
 	flowNo int64
 }
 
@@ -87,8 +88,8 @@ func (m *Memory) Update(ctx context.Context, key Key, change func(c *Connection,
 	}
 	c = c.Clone() // change may have kept what it was given
 	for _, e := range c.Pending {
-		e.ID, e.At, e.Key = int64(len(m.events))+1, now, key
-		m.events = append(m.events, e)
+		e.Key = key
+		m.log(e, now)
 	}
 	c.Key, c.Version, c.UpdatedAt, c.ReadAt, c.Pending = key, was.Version+1, now, now, nil
 	m.change++
@@ -176,6 +177,43 @@ func (m *Memory) Events(ctx context.Context, match Match, before int64, limit in
 	return list, nil
 }
 
+// log appends e to the history.
+func (m *Memory) log(e Event, now time.Time) {
+	m.event++
+	e.ID, e.At = m.event, now
+	m.events = append(m.events, e)
+}
+
+// AddEvents implements Store.
+func (m *Memory) AddEvents(ctx context.Context, events ...Event) error {
+	if err := m.enter(ctx); err != nil {
+		return err
+	}
+	defer m.mu.Unlock()
+	now := m.now()
+	for _, e := range events {
+		m.log(e, now)
+	}
+	return nil
+}
+
+// DeleteEvents implements Store.
+func (m *Memory) DeleteEvents(ctx context.Context, match Match, age time.Duration, limit int) (int, error) {
+	if err := m.enter(ctx); err != nil {
+		return 0, err
+	}
+	defer m.mu.Unlock()
+	deleted, latest := 0, m.now().Add(-age)
+	m.events = slices.DeleteFunc(m.events, func(e Event) bool {
+		if deleted >= limit || !match.Matches(e.Key) || age > 0 && e.At.After(latest) {
+			return false
+		}
+		deleted++
+		return true
+	})
+	return deleted, nil
+}
+
 // PutFlow implements Store.
 func (m *Memory) PutFlow(ctx context.Context, flow Flow, life time.Duration, maxOpen int) (Flow, error) {
 	if err := m.enter(ctx); err != nil {
@@ -243,6 +281,16 @@ func (m *Memory) HasFlow(ctx context.Context, key Key) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// DeleteFlows implements Store.
+func (m *Memory) DeleteFlows(ctx context.Context, match Match) error {
+	if err := m.enter(ctx); err != nil {
+		return err
+	}
+	defer m.mu.Unlock()
+	maps.DeleteFunc(m.flows, func(_ string, f memoryFlow) bool { return match.Matches(f.flow.Key) })
+	return nil
 }
 
 // KeyCheck implements Store.

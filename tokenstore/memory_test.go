@@ -41,3 +41,18 @@ func TestMemoryFollowsTheBubblesClock(t *testing.T) {
 		assert.Equal(t, 10*time.Minute, after.ReadAt.Sub(before.ReadAt))
 	})
 }
+
+func TestMemoryKeepsEventsUntilTheirAge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := tokenstore.NewMemory()
+		require.NoError(t, m.AddEvents(t.Context(), tokenstore.Event{Kind: "created"}))
+		time.Sleep(time.Hour - time.Microsecond)
+		n, err := m.DeleteEvents(t.Context(), tokenstore.Match{}, time.Hour, 10)
+		require.NoError(t, err)
+		assert.Zero(t, n)
+		time.Sleep(time.Microsecond)
+		n, err = m.DeleteEvents(t.Context(), tokenstore.Match{}, time.Hour, 10)
+		require.NoError(t, err)
+		assert.Equal(t, 1, n)
+	})
+}

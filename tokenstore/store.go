@@ -58,6 +58,19 @@ type Store interface {
 	// most limit, older than the event with id before (0 starts at the newest).
 	Events(ctx context.Context, match Match, before int64, limit int) ([]Event, error)
 
+	// AddEvents appends events to the history that no record is written with: what
+	// was done to a definition, say. ID and At are the store's, rising and the clock,
+	// whatever the events hold. They are written in the order given, all or none,
+	// and are on stable storage before AddEvents returns nil. No events, no write.
+	AddEvents(ctx context.Context, events ...Event) error
+
+	// DeleteEvents removes events that match and are at least age old by the
+	// store's clock, at most limit, and returns how many; fewer than limit means
+	// that none are left. An age of 0 is all of them, whatever the clock says. The
+	// oldest go first, by At or by ID, which differ only where a clock was set back.
+	// IDs of removed events are not given again.
+	DeleteEvents(ctx context.Context, match Match, age time.Duration, limit int) (int, error)
+
 	// PutFlow stores a flow under its StateHash, setting CreatedAt to the store's
 	// clock and ExpiresAt to life later; the stored flow is returned. Flows of the
 	// same Principal beyond maxOpen are dropped, oldest first, and expired flows
@@ -76,13 +89,17 @@ type Store interface {
 	// HasFlow reports whether an unexpired flow is open for key.
 	HasFlow(ctx context.Context, key Key) (bool, error)
 
+	// DeleteFlows removes the flows whose Key matches: whoever comes back from the
+	// provider with one is too late. None is no error.
+	DeleteFlows(ctx context.Context, match Match) error
+
 	// KeyCheck stores check under keyID unless that id has one, and returns all
 	// that are stored, by key id. An empty keyID stores nothing. It lets a wrong
 	// sealing key be found at start-up; see [Sealer.Verify].
 	KeyCheck(ctx context.Context, keyID string, check []byte) (map[string][]byte, error)
 }
 
-// Match selects connections for List and Events. Empty fields match everything;
+// Match selects connections, and events and flows by their Key. Empty fields match everything;
 // Org is a pointer because the empty organization is a value (the global
 // connection).
 type Match struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -238,6 +239,23 @@ func (m *Memory) Cancel(ctx context.Context, id string, why Failure) (*Record, e
 		m.finish(r, Outcome{Status: Cancelled, Error: &why})
 	}
 	return r.Clone(), nil
+}
+
+// DeleteOrg implements [Store].
+func (m *Memory) DeleteOrg(ctx context.Context, org string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if org == "" {
+		return errors.New("workflow: DeleteOrg needs an organization")
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	gone := func(id string) bool { return m.records[id].Scope == Org(org) }
+	m.open = slices.DeleteFunc(m.open, gone)
+	maps.DeleteFunc(m.keys, func(_ memoryKey, id string) bool { return gone(id) })
+	maps.DeleteFunc(m.records, func(id string, _ *memoryRecord) bool { return gone(id) })
+	return nil
 }
 
 // Get implements [Store].

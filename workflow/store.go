@@ -83,6 +83,12 @@ type Store interface {
 	// most limit, with IDs less than before; an empty before starts at the newest.
 	List(ctx context.Context, m Match, before string, limit int) ([]*Record, error)
 
+	// DeleteOrg removes every execution of an organization, whatever its Status,
+	// with its log lines and its Key. A run that is under way is lost to its attempt:
+	// Extend reports it so, and Finish, Append, Release and Retry return ErrLost. None
+	// is no error; the empty organization is one, because it is nobody's.
+	DeleteOrg(ctx context.Context, org string) error
+
 	// Logs returns the lines of one execution in order of Attempt and Seq; none
 	// if there is no such execution.
 	Logs(ctx context.Context, id string) ([]Log, error)

@@ -29,6 +29,9 @@ var groups = []group{
 	{"Due", testDue},
 	{"Changes", testChanges},
 	{"Events", testEvents},
+	{"AddEvents", testAddEvents},
+	{"DeleteEvents", testDeleteEvents},
+	{"DeleteFlows", testDeleteFlows},
 	{"Flows", testFlows},
 	{"OpenFlows", testOpenFlows},
 	{"KeyCheck", testKeyCheck},
@@ -83,6 +86,18 @@ func (s *alternating) Changes(ctx context.Context, after int64, limit int) ([]to
 
 func (s *alternating) Events(ctx context.Context, match tokenstore.Match, before int64, limit int) ([]tokenstore.Event, error) {
 	return s.next().Events(ctx, match, before, limit)
+}
+
+func (s *alternating) AddEvents(ctx context.Context, events ...tokenstore.Event) error {
+	return s.next().AddEvents(ctx, events...)
+}
+
+func (s *alternating) DeleteEvents(ctx context.Context, match tokenstore.Match, age time.Duration, limit int) (int, error) {
+	return s.next().DeleteEvents(ctx, match, age, limit)
+}
+
+func (s *alternating) DeleteFlows(ctx context.Context, match tokenstore.Match) error {
+	return s.next().DeleteFlows(ctx, match)
 }
 
 func (s *alternating) PutFlow(ctx context.Context, flow tokenstore.Flow, life time.Duration, maxOpen int) (tokenstore.Flow, error) {
@@ -142,6 +157,7 @@ func fill(c *tokenstore.Connection, now time.Time) {
 	c.Sealed, c.HasAccessToken, c.HasRefreshToken = []byte{0, 1, 2, 0xff, 0}, true, true
 	c.ExpiresAt, c.ObtainedAt, c.LastRefreshAt, c.DueAt = at(time.Hour), at(-time.Second), at(-time.Millisecond), at(time.Microsecond)
 	c.EntityID, c.ClientID, c.TokenHost = "tenant", "client", "https://login.example.com/tenant"
+	c.Fingerprint = "0f"
 	c.AccountID, c.AccountName = "id-1", "ann@example.com"
 	c.ConnectedBy, c.ConnectedAt = "ann", at(-24*time.Hour)
 	c.ScopesRequested, c.ScopesGranted = []string{"a", "b c", `"d",\`}, []string{"a"}

@@ -54,6 +54,7 @@ func Run(t *testing.T, open func(t *testing.T) workflow.Store) {
 		{"logs", testLogs},
 		{"get", testGet},
 		{"list", testList},
+		{"delete an organization", testDeleteOrg},
 		{"hostile text", testHostileText},
 		{"ended context", testEndedContext},
 	} {

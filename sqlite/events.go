@@ -1,0 +1,83 @@
+package sqlite
+
+import (
+	"context"
+	"time"
+
+	"github.com/bifrost-go/bifrost/tokenstore"
+)
+
+// Events implements tokenstore.Store.
+func (s tokens) Events(ctx context.Context, match tokenstore.Match, before int64, limit int) ([]tokenstore.Event, error) {
+	q := &conditions{text: `SELECT id, at, definition, org, user_id, account, kind, reason, actor FROM bifrost_events WHERE true`}
+	q.match(match)
+	if before != 0 {
+		q.add(` AND id < ?`, before)
+	}
+	q.add(` ORDER BY id DESC LIMIT ?`, max(limit, 0))
+	var events []tokenstore.Event
+	err := s.db.each(ctx, func(scan scanner) error {
+		var e tokenstore.Event
+		err := scan(&e.ID, intoTime(&e.At), &e.Key.Definition, &e.Key.Org, &e.Key.User, &e.Key.Account, &e.Kind, &e.Reason, &e.Actor)
+		if err != nil {
+			return err
+		}
+		events = append(events, e)
+		return nil
+	}, q.text, q.args...)
+	return events, err
+}
+
+// AddEvents implements tokenstore.Store.
+func (s tokens) AddEvents(ctx context.Context, events ...tokenstore.Event) error {
+	if len(events) == 0 {
+		return ctx.Err()
+	}
+	return s.db.write(ctx, func(t *tx) error {
+		var now int64
+		if err := t.one([]any{&now}, `SELECT {now}`); err != nil {
+			return err
+		}
+		for _, e := range events {
+			if err := insertEvent(t, e.Key, e, now); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func insertEvent(t *tx, key tokenstore.Key, e tokenstore.Event, at any) error {
+	_, err := t.exec(`INSERT INTO bifrost_events (definition, org, user_id, account, at, kind, reason, actor)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`, append(parts(key), at, e.Kind, e.Reason, e.Actor)...)
+	return err
+}
+
+// DeleteEvents implements tokenstore.Store.
+func (s tokens) DeleteEvents(ctx context.Context, match tokenstore.Match, age time.Duration, limit int) (int, error) {
+	q := deletedEvents(match, age, limit)
+	var deleted int64
+	err := s.db.write(ctx, func(t *tx) (err error) {
+		deleted, err = t.exec(q.text, q.args...)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return int(deleted), nil
+}
+
+// deletedEvents is DeleteEvents as a statement, whose order is that of an index.
+func deletedEvents(match tokenstore.Match, age time.Duration, limit int) *conditions {
+	q := &conditions{text: `DELETE FROM bifrost_events WHERE id IN (SELECT id FROM bifrost_events WHERE true`}
+	q.match(match)
+	order := `id`
+	if age > 0 {
+		q.add(` AND at <= {now} - ?`, age.Microseconds())
+		if match == (tokenstore.Match{}) {
+			order = `at, id`
+		}
+	}
+	q.add(` ORDER BY `+order+` LIMIT ?)`, max(limit, 0))
+	return q
+}
