@@ -57,10 +57,7 @@ func (c *Client) BuildAuthorizationURL(r AuthorizationRequest) (string, error) {
 		query.Set("audience", c.Audience)
 	}
 	for name, values := range c.AuthorizationParams {
-		if name == "audience" && c.Audience != "" {
-			continue
-		}
-		if !reservedAuthorizationParam(name) {
+		if !slices.Contains(c.reservedAuthorization(), name) {
 			query[name] = values
 		}
 	}
@@ -88,12 +85,26 @@ func (p *Provider) JoinScopes(scopes []string) string {
 // extra parameters would be shown as harmless. response_type and grant_type may be
 // overridden: some providers have their own.
 var (
-	reservedAuthorization = []string{"client_id", "client_secret", "redirect_uri", "state", "scope", "code_challenge", "code_challenge_method"}
-	reservedToken         = []string{"client_id", "client_secret", "redirect_uri", "code", "code_verifier", "refresh_token", "client_assertion", "client_assertion_type"}
+	reservedAuthorize = []string{"client_id", "client_secret", "redirect_uri", "state", "scope", "code_challenge", "code_challenge_method"}
+	reservedToken     = []string{"client_id", "client_secret", "redirect_uri", "code", "code_verifier", "refresh_token", "client_assertion", "client_assertion_type"}
 )
 
-func reservedAuthorizationParam(name string) bool {
-	return slices.Contains(reservedAuthorization, name)
+// reservedAuthorization are the parameters of authorization requests that a
+// definition may not set.
+func (c *Client) reservedAuthorization() []string { return c.withAudience(reservedAuthorize) }
+
+// reservedToken are those of token requests. A client credentials request asks for
+// its scopes itself; other ones may have to repeat them as a parameter.
+func (c *Client) reservedToken() []string {
+	if c.Flow != ClientCredentials {
+		return reservedToken
+	}
+	return c.withAudience(append(slices.Clone(reservedToken), "scope"))
 }
 
-func reservedTokenParam(name string) bool { return slices.Contains(reservedToken, name) }
+func (c *Client) withAudience(names []string) []string {
+	if c.Audience == "" {
+		return names
+	}
+	return append(slices.Clone(names), "audience")
+}

@@ -68,13 +68,17 @@ func withEntity(entityID string, values map[string]string) map[string]string {
 	return all
 }
 
-// TokenHost returns where refresh tokens are sent to, as it is recorded with a
-// grant: scheme, host and path of the expanded RefreshURL or TokenURL, without its
-// query; host in lower case, default port left out. A grant whose TokenHost is
+// TokenHost returns where secrets are sent to, as it is recorded with a grant:
+// scheme, host and path of the expanded RefreshURL (not for client credentials,
+// which are never refreshed) or TokenURL, without its query; host in lower case, default port left out. A grant whose TokenHost is
 // not this any more must not be refreshed. values are of variables other than
 // entity_id. The error is a [*TemplateError].
 func (c *Client) TokenHost(entityID string, values map[string]string) (string, error) {
-	expanded, err := c.endpoint(c.refreshField(), withEntity(entityID, values))
+	field := "TokenURL"
+	if c.Flow != ClientCredentials {
+		field = c.refreshField()
+	}
+	expanded, err := c.endpoint(field, withEntity(entityID, values))
 	if err != nil {
 		return "", err
 	}

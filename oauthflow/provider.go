@@ -52,7 +52,8 @@ const (
 // Provider is how to talk OAuth to one provider: public facts and no secret.
 // URLs may contain {variables}; {entity_id} is always declared.
 type Provider struct {
-	// AuthorizationURL and TokenURL are required. A query in them is kept.
+	// AuthorizationURL and TokenURL are required, for ClientCredentials TokenURL
+	// alone. A query in them is kept.
 	AuthorizationURL string
 	TokenURL         string
 	// RefreshURL is used instead of TokenURL for refreshes where it is set.
@@ -124,7 +125,8 @@ type Client struct {
 	Provider
 	// Flow is the grant; default AuthorizationCode.
 	Flow Flow
-	// ClientID is required. ClientSecret is, unless ClientAuth is AuthNone.
+	// ClientID is required. ClientSecret is, unless ClientAuth is AuthNone, which
+	// ClientCredentials cannot have.
 	ClientID     string
 	ClientSecret tokenstore.Secret
 	// Scopes are asked for, in this order.

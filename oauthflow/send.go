@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -113,9 +114,12 @@ func (o outgoing) build(ctx context.Context, g *gate) (*http.Request, error) {
 		form[name] = values
 	}
 	for name, values := range o.extra {
-		if !reservedTokenParam(name) {
-			form[name] = values
+		// What a caller asks for in this one request stands against a definition's
+		// parameters, which are for all; only the grant type has names of its own.
+		if _, set := o.params[name]; slices.Contains(reservedToken, name) || set && name != "grant_type" {
+			continue
 		}
+		form[name] = values
 	}
 	authenticate(req, o.client, form)
 	body := form.Encode()

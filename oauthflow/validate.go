@@ -14,13 +14,13 @@ import (
 // knows no values of variables: see [Client.Check].
 func (c *Client) Validate() error {
 	var v problems
-	v.add(c.Flow == "" || c.Flow == AuthorizationCode,
-		"Flow", "is %q: leave it empty or set AuthorizationCode", c.Flow)
+	v.add(slices.Contains([]Flow{"", AuthorizationCode, ClientCredentials}, c.Flow),
+		"Flow", "is %q: leave it empty or set AuthorizationCode or ClientCredentials", c.Flow)
 	v.urls(c)
 	v.credentials(c)
 	v.scopes(c)
-	v.params("AuthorizationParams", c.AuthorizationParams, reservedAuthorization)
-	v.params("TokenParams", c.TokenParams, reservedToken)
+	v.params("AuthorizationParams", c.AuthorizationParams, c.reservedAuthorization())
+	v.params("TokenParams", c.TokenParams, c.reservedToken())
 	v.params("RefreshParams", c.RefreshParams, reservedToken)
 	v.response(c.Response)
 
@@ -80,8 +80,11 @@ func (v *problems) urls(c *Client) {
 			continue
 		}
 		reserved := reservedToken
-		if field == "AuthorizationURL" {
-			reserved = reservedAuthorization
+		switch field {
+		case "AuthorizationURL":
+			reserved = c.reservedAuthorization()
+		case "TokenURL":
+			reserved = c.reservedToken()
 		}
 		_, query, _ := strings.Cut(expanded, "?")
 		params, err := url.ParseQuery(query)
@@ -121,11 +124,13 @@ func (v *problems) credentials(c *Client) {
 	secret := c.ClientSecret.Reveal()
 	v.add(c.ClientID != "", "ClientID", "is empty: set the id that the provider gave to your app")
 	v.copied("ClientID", c.ClientID)
+	v.copied("Audience", c.Audience)
 	v.copied("ClientSecret", secret)
 	switch c.ClientAuth {
 	case "", AuthPost, AuthBasic:
 		v.add(secret != "", "ClientSecret", "is empty: set the secret that the provider gave to your app, or ClientAuth to AuthNone for a public client")
 	case AuthNone:
+		v.add(c.Flow != ClientCredentials, "ClientAuth", "is AuthNone, but Flow is ClientCredentials: a client without a secret cannot prove that it is the client (RFC 6749 §4.4)")
 		v.add(secret == "", "ClientSecret", "is set, but ClientAuth is AuthNone, which sends none: take one of them out")
 		v.add(!c.DisablePKCE, "DisablePKCE", "is set for a public client: without a secret and without PKCE, whoever sees a code can use it (RFC 9700 §2.1.1)")
 	default:
@@ -167,6 +172,8 @@ func (v *problems) params(field string, params url.Values, reserved []string) {
 			switch name {
 			case "scope":
 				advice = "use Scopes"
+			case "audience":
+				advice = "use Audience alone"
 			case "client_id", "client_secret":
 				advice = "use ClientID and ClientSecret"
 			}
