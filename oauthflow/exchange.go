@@ -87,7 +87,8 @@ func (p *pending) grant(reply *Reply) (grant, error) {
 	g := grant{
 		id: uuid.NewString(), received: receive(reply, (*tokens)(nil).merge(reply), 0),
 		entityID: p.flow.EntityID, clientID: p.target.Client.ClientID, tokenHost: host,
-		by: p.flow.Principal, requested: p.flow.Scopes,
+		fingerprint: p.target.Fingerprint,
+		by:          p.flow.Principal, requested: p.flow.Scopes,
 	}
 	g.accountID, g.accountName = account(reply.Extra)
 	return g, nil

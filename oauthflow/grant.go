@@ -15,6 +15,7 @@ type grant struct {
 	entityID    string
 	clientID    string
 	tokenHost   string
+	fingerprint string
 	accountID   string
 	accountName string
 	by          string // the host's user
@@ -34,7 +35,7 @@ func connect(c *tokenstore.Connection, now time.Time, g grant, ago time.Duration
 	}
 	*c = tokenstore.Connection{
 		Key: c.Key, Version: c.Version, ReadAt: c.ReadAt, UpdatedAt: c.UpdatedAt,
-		GrantID: g.id, EntityID: g.entityID, ClientID: g.clientID, TokenHost: g.tokenHost,
+		GrantID: g.id, EntityID: g.entityID, ClientID: g.clientID, TokenHost: g.tokenHost, Fingerprint: g.fingerprint,
 		AccountID: g.accountID, AccountName: g.accountName,
 		ConnectedBy: g.by, ConnectedAt: now, ScopesRequested: g.requested,
 	}
@@ -58,9 +59,10 @@ func disconnect(c *tokenstore.Connection, actor string) error {
 }
 
 // Changed reports why a connection's grant no longer fits the definition it hangs
-// on: "entity_changed", "client_changed" or "definition_changed"; empty if it
-// fits. Nothing is sent for a grant that does not: tokens go only where they came
-// from. An error says why the definition's URLs cannot be built.
+// on: [ReasonEntityChanged], [ReasonClientChanged] or [ReasonDefinitionChanged];
+// empty if it fits. Fingerprints are compared where both sides have one. Nothing
+// is sent for a grant that does not fit: tokens go only where they came from. An
+// error says why the definition's URLs cannot be built.
 func Changed(c *tokenstore.Connection, t Target) (string, error) {
 	if !c.Connected() {
 		return "", nil
@@ -73,7 +75,7 @@ func Changed(c *tokenstore.Connection, t Target) (string, error) {
 		return ReasonEntityChanged, nil
 	case c.ClientID != t.Client.ClientID:
 		return ReasonClientChanged, nil
-	case c.TokenHost != host:
+	case c.TokenHost != host, c.Fingerprint != t.Fingerprint && c.Fingerprint != "" && t.Fingerprint != "":
 		return ReasonDefinitionChanged, nil
 	}
 	return "", nil

@@ -39,7 +39,8 @@ const (
 	// ReasonExpiredOnArrival: the provider's newest token had ended when it came.
 	ReasonExpiredOnArrival = "expired_on_arrival"
 	// ReasonEntityChanged, ReasonClientChanged and ReasonDefinitionChanged: the
-	// grant was made under another entity, client id, or token URL; see [Changed].
+	// grant was made under another entity, client id, or token URL or other facts of
+	// the definition; see [Changed].
 	ReasonEntityChanged     = "entity_changed"
 	ReasonClientChanged     = "client_changed"
 	ReasonDefinitionChanged = "definition_changed"

@@ -164,7 +164,7 @@ func (m *Manager) fits(ctx context.Context, h *Handle, v *view, t Target) error 
 	return &ConnectionError{
 		Kind: ErrReauthRequired, Key: t.Key, Status: tokenstore.ReauthRequired, Reason: reason,
 		Message: "the connection was made under another " + map[string]string{
-			ReasonEntityChanged: "entity id", ReasonClientChanged: "client id", ReasonDefinitionChanged: "token URL",
+			ReasonEntityChanged: "entity id", ReasonClientChanged: "client id", ReasonDefinitionChanged: "token URL or provider",
 		}[reason] + " than the definition has now; nothing was sent",
 	}
 }

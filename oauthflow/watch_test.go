@@ -166,9 +166,10 @@ func TestChangedDefinitionsSendNothing(t *testing.T) {
 		change func(*oauthflow.Target)
 		reason string
 	}{
-		"entity":    {func(t *oauthflow.Target) { t.EntityID = "other" }, "entity_changed"},
-		"client":    {func(t *oauthflow.Target) { t.Client.ClientID = "other" }, "client_changed"},
-		"token URL": {func(t *oauthflow.Target) { t.Client.TokenURL = "https://evil.example.com/token" }, "definition_changed"},
+		"entity":      {func(t *oauthflow.Target) { t.EntityID = "other" }, "entity_changed"},
+		"client":      {func(t *oauthflow.Target) { t.Client.ClientID = "other" }, "client_changed"},
+		"token URL":   {func(t *oauthflow.Target) { t.Client.TokenURL = "https://evil.example.com/token" }, "definition_changed"},
+		"fingerprint": {func(t *oauthflow.Target) { t.Fingerprint = "f2" }, "definition_changed"},
 		"refresh URL": {
 			func(t *oauthflow.Target) { t.Client.RefreshURL = "https://evil.example.com/token" }, "definition_changed",
 		},
@@ -177,7 +178,9 @@ func TestChangedDefinitionsSendNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
+				w.target.Fingerprint = "f1"
 				w.connect("g")
+				require.Equal(t, "f1", w.row().Fingerprint)
 				defer follow(w.m)()
 				pass(time.Second)
 				target := w.target
@@ -207,6 +210,15 @@ func TestChangedDefinitionsSendNothing(t *testing.T) {
 			})
 		})
 	}
+	t.Run("a fingerprint that one side does not have is not compared", func(t *testing.T) {
+		for _, sides := range [][2]string{{"f1", ""}, {"", "f2"}} {
+			w := newWorld(t)
+			w.target.Fingerprint = sides[0]
+			w.connect("g")
+			w.target.Fingerprint = sides[1]
+			w.requireToken(w.m, "AT1")
+		}
+	})
 	t.Run("and a change taken back heals", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
