@@ -24,17 +24,22 @@ const (
 	unclassifiedSpan  = time.Hour
 )
 
-// fail records a failure: why, since when, and when to try again. Failures are
+// count records a failure: why, since when, and when to try again. Failures are
 // counted by class, so that an outage does not count towards a verdict.
-func fail(c *tokenstore.Connection, now time.Time, f failure) {
-	reason := string(f.class)
-	if c.Reason != reason || c.Failures == 0 {
+func count(c *tokenstore.Connection, now time.Time, f failure) {
+	if c.Reason != string(f.class) || c.Failures == 0 {
 		c.Failures, c.FirstFailureAt = 0, now
 	}
 	c.Failures++
 	c.LastError = &tokenstore.Failure{Code: f.code, Message: f.message, At: now}
 	c.RetryAt = now.Add(coolDown(f, c.Failures))
 	c.Log(eventRefreshFailed, f.code, "")
+}
+
+// fail records a failed refresh, and what follows from it for the grant.
+func fail(c *tokenstore.Connection, now time.Time, f failure) {
+	reason := string(f.class)
+	count(c, now, f)
 	if c.Status == tokenstore.ReauthRequired && !changedReason(c.Reason) {
 		return // a verdict stands until there is evidence against it
 	}

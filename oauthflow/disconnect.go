@@ -50,6 +50,9 @@ func (m *Manager) Disconnect(ctx context.Context, t Target, actor string) (Revoc
 	}
 	log := m.logger(t)
 	log.InfoContext(ctx, "oauthflow: disconnected")
+	if t.Client.Flow == ClientCredentials {
+		return m.revokeMinted(t), nil
+	}
 	tok, err := openTokens(ctx, m.cfg.Sealer, removed)
 	if err != nil {
 		log.WarnContext(ctx, "oauthflow: the removed tokens could not be opened, so they were not revoked", "error", err)
@@ -61,6 +64,17 @@ func (m *Manager) Disconnect(ctx context.Context, t Target, actor string) (Revoc
 		return RevocationFailed, nil
 	}
 	return m.revoke(t, tok), nil
+}
+
+// revokeMinted forgets what this process has minted, and asks the provider to.
+func (m *Manager) revokeMinted(t Target) Revocation {
+	result := RevocationUnsupported
+	for _, s := range m.mints.forget(t.Key) {
+		if r := m.revoke(t, s.tok); result != RevocationFailed && r != RevocationUnsupported {
+			result = r
+		}
+	}
+	return result
 }
 
 // revoke asks the provider to forget tokens, the refresh token first: at most

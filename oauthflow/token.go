@@ -18,6 +18,9 @@ const AnyGeneration int64 = -1
 // context, while the refresh, once it was sent, goes on without him. It works
 // without Run, but then reads the record each time.
 func (m *Manager) Token(ctx context.Context, t Target) (*Snapshot, error) {
+	if t.Client.Flow == ClientCredentials {
+		return m.minted(t).token(ctx, t, want{})
+	}
 	return m.token(ctx, t, want{})
 }
 
@@ -29,6 +32,9 @@ func (m *Manager) Token(ctx context.Context, t Target) (*Snapshot, error) {
 // good, and although earlier failures ask for a pause. Calls at the same time still
 // share one refresh.
 func (m *Manager) Renew(ctx context.Context, t Target, rejected int64) (*Snapshot, error) {
+	if t.Client.Flow == ClientCredentials {
+		return m.minted(t).renew(ctx, t, rejected)
+	}
 	if rejected >= 0 {
 		return m.token(ctx, t, want{generation: rejected, rejected: true})
 	}
@@ -88,22 +94,28 @@ func (w want) covers(other want) bool {
 // a token that ends on its way to the API is of little use.
 func (h *Handle) renewBeside(ctx context.Context, t Target, w want, s *Snapshot) (*Snapshot, error) {
 	f := h.join(t, w, true)
-	now := time.Now()
-	left := s.expires.Sub(now)
+	if s.outlast(ctx, f.done) && f.err == nil {
+		return f.snap, nil
+	}
+	return s, nil
+}
+
+// outlast waits a little for the next token if s is in its very last moments, and
+// reports whether done was closed meanwhile.
+func (s *Snapshot) outlast(ctx context.Context, done <-chan struct{}) bool {
+	left := s.expires.Sub(time.Now())
 	if left > min(5*time.Second, s.expires.Sub(s.renew)/4) {
-		return s, nil
+		return false
 	}
 	timer := time.NewTimer(left / 2)
 	defer timer.Stop()
 	select {
-	case <-f.done:
-		if f.err == nil {
-			return f.snap, nil
-		}
+	case <-done:
+		return true
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-	return s, nil
+	return false
 }
 
 // offline answers while the store does not: a token in memory serves until it
