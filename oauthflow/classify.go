@@ -31,7 +31,9 @@ var codes = map[string]Class{
 	"bad_client_secret":            ClassOperator, // Slack
 	"invalid_client_id":            ClassOperator, // Slack
 
-	"invalid_scope": ClassConfiguration,
+	"invalid_scope":    ClassConfiguration,
+	"invalid_target":   ClassConfiguration, // RFC 8707 §2
+	"invalid_resource": ClassConfiguration, // Microsoft Entra
 
 	"temporarily_unavailable": ClassTransient,
 	"ratelimited":             ClassTransient, // Slack

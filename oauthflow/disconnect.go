@@ -3,6 +3,8 @@ package oauthflow
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/bifrost-go/bifrost/tokenstore"
@@ -101,8 +103,8 @@ func (m *Manager) revoke(t Target, tok *tokens) Revocation {
 		}
 	}
 	one(tok.refresh, "refresh_token")
-	for _, a := range tok.access {
-		one(a.secret, "access_token")
+	for _, slot := range slices.Sorted(maps.Keys(tok.access)) { // the grant's own first
+		one(tok.access[slot].secret, "access_token")
 	}
 	return result
 }

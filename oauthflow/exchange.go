@@ -65,7 +65,7 @@ func (p *pending) exchange() (*Finished, error) {
 	}
 	g, err := p.grant(reply)
 	if err == nil {
-		err = p.store(g, (*tokens)(nil).merge(reply), sent)
+		err = p.store(g, (*tokens)(nil).merge(reply, "", time.Time{}), sent)
 	}
 	if err != nil {
 		log.Error("oauthflow: the tokens of a new connection could not be stored", "error", err)
@@ -85,7 +85,7 @@ func (p *pending) grant(reply *Reply) (grant, error) {
 		return grant{}, err
 	}
 	g := grant{
-		id: uuid.NewString(), received: receive(reply, (*tokens)(nil).merge(reply), 0),
+		id: uuid.NewString(), received: receive(reply, (*tokens)(nil).merge(reply, "", time.Time{}), 0),
 		entityID: p.flow.EntityID, clientID: p.target.Client.ClientID, tokenHost: host,
 		fingerprint: p.target.Fingerprint,
 		by:          p.flow.Principal, requested: p.flow.Scopes,

@@ -3,7 +3,9 @@ package oauthflow
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -11,7 +13,8 @@ import (
 	"github.com/bifrost-go/bifrost/tokenstore"
 )
 
-// flight is one refresh of one connection in this process. It belongs to nobody:
+// flight is one refresh of one connection in this process, for one slot; those for
+// other slots come after it. It belongs to nobody:
 // callers wait for it each by his own context, and it is given up only if nobody
 // waits any more and nothing was sent.
 type flight struct {
@@ -48,21 +51,26 @@ func (h *Handle) join(t Target, w want, beside bool) *flight {
 		}
 		h.flight = f
 	}
-	if beside {
+	switch {
+	case f.want.slot != w.slot: // he waits for its end only
+	case beside:
 		f.beside = true
-	} else {
+	default:
 		f.waiters++
 	}
 	return f
 }
 
 // wait waits for the flight's end, or ctx's. Each join without beside is followed
-// by one wait.
-func (f *flight) wait(ctx context.Context) (*Snapshot, error) {
+// by one wait, with the slot that was wanted.
+func (f *flight) wait(ctx context.Context, slot string) (*Snapshot, error) {
 	select {
 	case <-f.done:
 		return f.snap, f.err
 	case <-ctx.Done():
+	}
+	if f.want.slot != slot {
+		return nil, ctx.Err()
 	}
 	f.h.mu.Lock()
 	defer f.h.mu.Unlock()
@@ -111,26 +119,36 @@ func (f *flight) renew() (*Snapshot, error) {
 		if u := h.unsaved.Load(); u != nil && u.p.on(v.conn) { // since the caller looked
 			return u.token(f.want)
 		}
-		d := f.rules.decide(v.conn, v.conn.ReadAt, f.want)
+		w := f.want.about(v.conn, v.tok)
+		d := f.rules.decide(v.conn, v.conn.ReadAt, w)
+		if d.step == expire && w.slot != "" {
+			return nil, v.without(d, f.t.Access, nil)
+		}
 		err = errMoved
 		switch d.step {
 		case disconnected, reauth, cool:
-			return nil, v.problem(d, nil)
+			return nil, v.without(d, f.t.Access, nil)
 		case wait:
 			poll = min(poll, d.until.Sub(v.conn.ReadAt)+time.Millisecond)
 		case clearStale, restamp, lose, expire:
 			_, err = h.update(f.ctx, func(c *tokenstore.Connection, now time.Time) error {
-				return f.rules.tidy(c, now, f.want)
+				if c.GrantID != v.conn.GrantID || c.Generation != v.conn.Generation {
+					return errMoved // w knows nothing of these tokens
+				}
+				return f.rules.tidy(c, now, w)
 			})
 		default:
 			if v.err != nil {
 				return nil, unreadable(h.key, reasonSealed, v.err)
 			}
 			if d.step == serve {
-				return v.snap, nil
+				return v.snapshot(w.slot), nil
+			}
+			if err := h.paused(v, w); err != nil {
+				return nil, err
 			}
 			var s *Snapshot
-			if s, err = f.present(v); err == nil {
+			if s, err = f.present(v, w); err == nil {
 				return s, nil
 			}
 		}
@@ -161,17 +179,18 @@ func (f *flight) stopped(err error) error {
 
 // present opens an attempt, sends one token request, and records what came of it.
 // With errMoved nothing was sent, or what came was overtaken.
-func (f *flight) present(v *view) (*Snapshot, error) {
+func (f *flight) present(v *view, w want) (*Snapshot, error) {
 	p := presentation{
 		id: uuid.NewString(), grant: v.conn.GrantID, generation: v.conn.Generation, tokenHash: v.tok.hash(),
 	}
 	f.ready()
 	watch := startStopwatch()
-	opened, err := f.open(p)
+	opened, err := f.open(p, w)
 	if err != nil {
 		return nil, err
 	}
 	p.number = opened.conn.Attempt.Presentations
+	begun := startStopwatch()
 
 	// From here on every path records an outcome.
 	ctx, cancel := detached(f.rules.Request - watch.elapsed())
@@ -182,27 +201,51 @@ func (f *flight) present(v *view) (*Snapshot, error) {
 		}
 	})()
 	sent := startStopwatch()
-	reply, err := f.h.m.requester.Do(ctx, TokenRequest{
-		Client: f.t.Client, EntityID: v.conn.EntityID, Values: f.t.Values, Transport: f.t.Transport, Refresh: true,
-		Params: url.Values{"grant_type": {"refresh_token"}, "refresh_token": {v.tok.refresh.Reveal()}},
-		Gate: func() error {
-			sent = startStopwatch()
-			return f.maySend(watch)
-		},
-	})
+	request := f.t.refreshRequest(v)
+	request.Gate = func() error {
+		sent = startStopwatch()
+		return f.maySend(watch)
+	}
+	reply, err := f.h.m.requester.Do(ctx, request)
 	if reply != nil {
-		return f.keep(v, p, reply, err, sent)
+		// The opened record was read before begun, so this is no later than it was.
+		asked := opened.conn.ReadAt.Add(max(0, sent.start.Sub(begun.start)))
+		return f.keep(v, p, reply, err, sent, asked)
 	}
 	return nil, f.failed(p, err)
 }
 
+// refreshRequest presents v's refresh token, for the access token that t is about.
+func (t Target) refreshRequest(v *view) TokenRequest {
+	r := TokenRequest{
+		Client: t.Client, EntityID: v.conn.EntityID, Values: t.Values, Transport: t.Transport, Refresh: true,
+		Params: url.Values{"grant_type": {"refresh_token"}, "refresh_token": {v.tok.refresh.Reveal()}},
+	}
+	if t.Access == (Access{}) {
+		return r
+	}
+	// What the definition says about scope and audience is about its own token.
+	c := *t.Client
+	c.RefreshParams = maps.Clone(c.RefreshParams)
+	c.RefreshParams.Del("scope")
+	c.RefreshParams.Del("audience")
+	r.Client = &c
+	if t.Access.Scope != "" {
+		r.Params.Set("scope", c.JoinScopes(strings.Fields(t.Access.Scope)))
+	}
+	if t.Access.Audience != "" {
+		r.Params.Set("audience", t.Access.Audience)
+	}
+	return r
+}
+
 // open makes the attempt durable. If the store's answer is lost, nothing is sent
 // before a second look has found the attempt there.
-func (f *flight) open(p presentation) (*view, error) {
+func (f *flight) open(p presentation, w want) (*view, error) {
 	ctx, cancel := context.WithTimeout(f.ctx, f.rules.SendWindow)
 	defer cancel()
 	v, err := f.h.update(ctx, func(c *tokenstore.Connection, now time.Time) error {
-		return f.rules.present(c, now, f.want, p)
+		return f.rules.present(c, now, w, p)
 	})
 	if err == nil || errors.Is(err, errMoved) {
 		return v, err
@@ -250,15 +293,16 @@ func (f *flight) isSent() bool {
 func (f *flight) failed(p presentation, err error) error {
 	te := asTokenError(err, f.isSent())
 	given := !te.Sent && f.ctx.Err() != nil
+	alone := f.want.slot != "" && aboutSlotAlone(te)
 	problem := explain(te, f.t.Client)
 	v, recorded := f.h.record(f.t, f.rules.Record, func(c *tokenstore.Connection, now time.Time) error {
 		switch {
-		case given:
+		case given, alone:
 			return notSent(c, now, p)
 		case te.Class == ClassUnknown:
 			return f.rules.unknown(c, now, p, problem)
 		case te.Class == ClassDead:
-			return dead(c, now, p, problem, f.want.rejected)
+			return dead(c, now, p, problem, f.want.rejected && f.want.slot == "")
 		default:
 			return refused(c, now, p, problem)
 		}
@@ -268,6 +312,9 @@ func (f *flight) failed(p presentation, err error) error {
 	}
 	log := f.h.m.logger(f.t).With("class", te.Class, "code", problem.code)
 	switch {
+	case alone && v != nil:
+		log.WarnContext(f.ctx, "oauthflow: the provider refuses another access token", "access", f.t.Access.String(), "error", te)
+		return f.h.pause(v, f.t.Access, problem.code, refusedAccess(f.t.Access, te), te)
 	case errors.Is(recorded, errMoved):
 		log.InfoContext(f.ctx, "oauthflow: a refresh failed and was overtaken")
 		return errMoved
@@ -275,5 +322,5 @@ func (f *flight) failed(p presentation, err error) error {
 		return unreadable(f.t.Key, reasonStore, recorded)
 	}
 	log.WarnContext(f.ctx, "oauthflow: a refresh failed", "status", v.conn.Status, "reason", v.conn.Reason, "error", te)
-	return v.problem(decision{}, te)
+	return v.without(decision{}, f.t.Access, te)
 }

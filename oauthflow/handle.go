@@ -23,14 +23,15 @@ type Handle struct {
 	unsaved atomic.Pointer[unsaved]
 
 	mu     sync.Mutex
-	flight *flight // the refresh under way, or nil
+	flight *flight              // the refresh under way, or nil
+	pauses map[string]slotPause // by slot
 }
 
 // view is one reading of the record. It is never changed, but for fits.
 type view struct {
 	conn  *tokenstore.Connection
 	tok   *tokens   // nil without tokens, or if they do not open
-	snap  *Snapshot // nil without an access token
+	snap  *Snapshot // of the grant's own access token; nil without one
 	err   error     // why the sealed tokens do not open
 	at    time.Time // this machine's clock before the reading
 	epoch uint64    // of the handle before the reading
@@ -41,6 +42,14 @@ type view struct {
 
 // now is the store's clock now, as far as it can be told from here.
 func (v *view) now() time.Time { return v.conn.ReadAt.Add(since(v.at, time.Now())) }
+
+// snapshot returns a slot's access token, or nil.
+func (v *view) snapshot(slot string) *Snapshot {
+	if slot == "" || v.tok == nil {
+		return v.snap
+	}
+	return newSnapshot(v.conn, v.tok, slot, v.at)
+}
 
 // Key returns the connection's key.
 func (h *Handle) Key() tokenstore.Key { return h.key }
@@ -126,8 +135,8 @@ func (h *Handle) publish(ctx context.Context, c *tokenstore.Connection, at time.
 	if v.err != nil {
 		v.epoch-- // never current: the key service may only have been away
 	}
-	if v.tok != nil && c.HasAccessToken {
-		v.snap = newSnapshot(c, v.tok, at)
+	if v.tok != nil {
+		v.snap = newSnapshot(c, v.tok, "", at)
 	}
 	for last == nil || c.Version >= last.conn.Version || grantedAt(c).After(grantedAt(last.conn)) {
 		if h.last.CompareAndSwap(last, v) {

@@ -82,36 +82,41 @@ func (m *Manager) insist(t Target, try func(context.Context) error) {
 type unsaved struct {
 	p    presentation
 	conn *tokenstore.Connection // as it will be
-	snap *Snapshot              // nil without an access token
+	tok  *tokens
+	at   time.Time // this machine's clock before conn.ReadAt
 }
 
 // token returns the access token, if it will do.
 func (u *unsaved) token(w want) (*Snapshot, error) {
-	rejected := w.rejected && w.generation == u.conn.Generation
-	if u.snap != nil && u.snap.Usable(time.Now()) && !rejected {
-		return u.snap, nil
+	s := newSnapshot(u.conn, u.tok, w.slot, u.at)
+	if s != nil && s.Usable(time.Now()) && !(w.rejected && w.generation == s.Generation()) {
+		return s, nil
 	}
 	return nil, unreadable(u.conn.Key, reasonUnsaved, nil)
 }
 
 // arrival is a reply on its way into the store.
 type arrival struct {
-	f    *flight
-	p    presentation
-	tok  *tokens
-	got  received
-	sent stopwatch
+	f     *flight
+	p     presentation
+	reply *Reply
+	asked time.Time // when the request began, by the store's clock
+	sent  stopwatch
+	// What follows from the reply for the tokens that were presented.
+	tok *tokens
+	got received
 }
 
 // keep stores a reply and returns its access token. err is what was wrong with
 // the reply; what could be read of it is stored first.
-func (f *flight) keep(v *view, p presentation, reply *Reply, err error, sent stopwatch) (*Snapshot, error) {
-	a := &arrival{f: f, p: p, tok: v.tok.merge(reply), sent: sent}
-	a.got = receive(reply, a.tok, p.generation+1)
+func (f *flight) keep(v *view, p presentation, reply *Reply, err error, sent stopwatch, asked time.Time) (*Snapshot, error) {
+	a := &arrival{f: f, p: p, reply: reply, asked: asked, sent: sent}
+	var problem *failure
 	if err != nil {
-		problem := explain(asTokenError(err, true), f.t.Client)
-		a.got.problem = &problem
+		why := explain(asTokenError(err, true), f.t.Client)
+		problem = &why
 	}
+	a.follows(v.tok, p.generation+1, problem)
 	ctx, cancel := detached(f.rules.Record)
 	defer cancel()
 	var stored *view
@@ -142,16 +147,26 @@ func (f *flight) keep(v *view, p presentation, reply *Reply, err error, sent sto
 	return u.token(f.want)
 }
 
+// follows works out what a reply makes of the tokens t.
+func (a *arrival) follows(t *tokens, generation int64, problem *failure) {
+	slot := a.f.want.slot
+	a.tok = t.merge(a.reply, slot, a.asked)
+	a.got = receive(a.reply, a.tok, generation)
+	a.got.slot, a.got.problem = slot != "", problem
+}
+
 // receive says what a reply holds.
 func receive(reply *Reply, t *tokens, generation int64) received {
+	_, own := t.access[""]
 	return received{
-		generation: generation, access: t.access != nil, refresh: !t.refresh.IsZero(),
+		generation: generation, access: own, refresh: !t.refresh.IsZero(),
 		lifetime: reply.Lifetime, expiresAt: reply.ExpiresAt, scopes: reply.Scopes,
 	}
 }
 
 // write seals and commits. If an earlier presentation's successor was stored
-// first, it seals once more, for the generation after that.
+// first, it seals once more, for the generation after that, and with what that
+// brought for other slots.
 func (a *arrival) write(ctx context.Context) (*view, error) {
 	for {
 		if a.got.sealed == nil {
@@ -167,20 +182,33 @@ func (a *arrival) write(ctx context.Context) (*view, error) {
 		if !errors.Is(err, errMoved) || a.got.generation != a.p.generation+1 || !a.p.replaces(v.conn) {
 			return v, err
 		}
-		a.got.generation, a.got.sealed = a.p.generation+2, nil
+		if v.err != nil {
+			return v, v.err
+		}
+		a.follows(v.tok, a.p.generation+2, a.got.problem)
 	}
 }
 
 // landed returns the token that was just stored.
 func (f *flight) landed(v *view, problem error) (*Snapshot, error) {
 	v.fits.Store(true)
-	switch {
-	case v.err != nil:
+	if v.err != nil {
 		return nil, unreadable(f.t.Key, reasonSealed, v.err)
-	case v.snap == nil || v.conn.Reason == ReasonExpiredOnArrival:
-		return nil, v.problem(decision{}, problem)
 	}
-	return v.snap, nil
+	slot := f.want.slot
+	s, own := v.snapshot(slot), slot == ""
+	switch {
+	case s == nil && !own:
+		return nil, f.h.pause(v, f.t.Access, "no_access_token", "The provider's reply has no usable access token for "+
+			f.t.Access.String()+"; the connection itself is not affected.", problem)
+	case s == nil || own && v.conn.Reason == ReasonExpiredOnArrival:
+		return nil, v.without(decision{}, f.t.Access, problem)
+	}
+	f.h.resume(slot)
+	if !own && f.want.about(v.conn, v.tok).stored.endedOnArrival() {
+		return nil, v.without(decision{step: cool, until: v.tok.access[slot].obtained.Add(arrivalPause)}, f.t.Access, nil)
+	}
+	return s, nil
 }
 
 // overtaken deals with tokens that came too late. After a disconnect they are an
@@ -202,9 +230,9 @@ func (a *arrival) overtaken(v *view) error {
 func (a *arrival) remember(v *view) *unsaved {
 	at, c := time.Now(), v.conn.Clone()
 	c.ReadAt = v.now()
-	u := &unsaved{p: a.p, conn: c}
-	if commit(c, c.ReadAt, a.p, a.got, a.sent.elapsed()) == nil && a.got.access {
-		u.snap = newSnapshot(c, a.tok, at)
+	u := &unsaved{p: a.p, conn: c, tok: a.tok, at: at}
+	if commit(c, c.ReadAt, a.p, a.got, a.sent.elapsed()) != nil {
+		u.tok = &tokens{} // an earlier presentation's tokens were stored, and serve
 	}
 	a.f.h.unsaved.Store(u)
 	return u

@@ -55,6 +55,7 @@ type Manager struct {
 	log       *slog.Logger
 	requester *Requester
 	handles   promap.Map[tokenstore.Key, Handle]
+	sources   sourceMap
 	mints     mints
 
 	// followed is this machine's clock before the last successful look at the

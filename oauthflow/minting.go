@@ -133,8 +133,8 @@ func (f *minting) landed(reply *Reply, sent stopwatch) change {
 	r.stamp(c, now)
 	r.put(c, now, sent.elapsed())
 	tok := &tokens{access: map[string]accessToken{"": {secret: reply.AccessToken, kind: reply.TokenType}}, extra: reply.Extra}
-	snap := newSnapshot(c, tok, now)
-	e.state = c
+	snap := newSnapshot(c, tok, "", now)
+	e.state = c.Clone() // what a snapshot holds never changes
 	e.snap.Store(snap)
 	if c.Reason == ReasonExpiredOnArrival {
 		f.err = e.problem(nil)
@@ -156,6 +156,7 @@ func (f *minting) failed(err error) change {
 	asked.Scopes = f.t.mintScopes()
 	why := explain(te, &asked)
 	noteFailure(e.state, time.Now(), why)
+	e.state.Pending = nil // the record's history has it
 	f.err = e.problem(te)
 	e.m.logger(f.t).Warn("oauthflow: a token could not be minted", "class", te.Class, "code", why.code, "error", te)
 	r := f.identity()

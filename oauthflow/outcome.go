@@ -95,7 +95,8 @@ const lostMessage = "A renewed token was lost on its way here, and this provider
 type received struct {
 	generation int64
 	sealed     []byte
-	access     bool // sealed holds an access token
+	slot       bool // it was for another slot than the grant's own
+	access     bool // sealed holds the grant's own access token
 	refresh    bool // sealed holds a refresh token
 	lifetime   time.Duration
 	expiresAt  time.Time // absolute expiry; zero: lifetime says
@@ -123,13 +124,13 @@ func commit(c *tokenstore.Connection, now time.Time, p presentation, r received,
 		c.Attempt = nil
 	}
 	kind := eventRefreshed
-	if c.Status == tokenstore.ReauthRequired {
+	if c.Status == tokenstore.ReauthRequired && !(r.slot && changedReason(c.Reason)) {
 		kind = eventHealed
 	}
 	c.ParentGeneration, c.ParentPresentation = p.generation, p.number
 	c.Log(kind, "", "")
 	r.put(c, now, ago)
-	if r.access {
+	if r.problem == nil {
 		c.LastRefreshAt = now
 	}
 	return nil
@@ -150,6 +151,10 @@ const arrivalPause = time.Minute
 func (r received) put(c *tokenstore.Connection, now time.Time, ago time.Duration) {
 	c.Generation, c.Sealed = r.generation, r.sealed
 	c.HasAccessToken, c.HasRefreshToken = r.access, r.refresh
+	if r.slot {
+		revive(c, now) // everything else the reply says is about its slot
+		return
+	}
 	c.ObtainedAt, c.ExpiresAt, c.DueAt = time.Time{}, time.Time{}, time.Time{}
 	if r.scopes != nil {
 		c.ScopesGranted = r.scopes

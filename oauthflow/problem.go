@@ -41,6 +41,21 @@ func (v *view) problem(d decision, cause error) *ConnectionError {
 	return e
 }
 
+// without is the error for a connection without a usable access token for a.
+func (v *view) without(d decision, a Access, cause error) *ConnectionError {
+	e := v.problem(d, cause)
+	switch {
+	case a == Access{}:
+	case d.step == expire: // the grant's own access token may be good
+		e.Status, e.Reason, e.Code = v.conn.Status, ReasonNoRefreshToken, ""
+		e.Message = "an access token for " + a.String() + " is got with a refresh token, and the provider gave none; " +
+			"many want a scope such as offline_access for one"
+	case e.Kind == ErrUnavailable && v.conn.Status == tokenstore.Active:
+		e.Message = "there is no usable access token for " + a.String() + " at the moment"
+	}
+	return e
+}
+
 // unreadable is the error for a record that cannot be read or opened.
 func unreadable(key tokenstore.Key, reason string, cause error) *ConnectionError {
 	e := &ConnectionError{Kind: ErrUnavailable, Key: key, Reason: reason, Err: cause}
@@ -51,7 +66,7 @@ func unreadable(key tokenstore.Key, reason string, cause error) *ConnectionError
 		e.Message = "the stored tokens cannot be opened; check the sealing keys: " + cause.Error()
 	case reasonUnsaved:
 		e.Message = "the renewed token could not be stored yet; check the token store"
-	case reasonURLs:
+	case reasonURLs, reasonAccess:
 		e.Message = cause.Error()
 	case reasonClosed:
 		e.Message = "the manager was closed"
@@ -67,6 +82,7 @@ const (
 	reasonSealed  = "tokens_unreadable"
 	reasonUnsaved = "store_not_writable"
 	reasonURLs    = "bad_definition"
+	reasonAccess  = "bad_access"
 	reasonClosed  = "closed"
 	reasonBusy    = "refresh_under_way"
 )

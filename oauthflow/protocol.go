@@ -66,11 +66,15 @@ func rulesOf(t Timing, p *Provider) rules {
 
 // want is what a caller knows beyond the record.
 type want struct {
+	// slot is which access token he wants; "" is the grant's own.
+	slot string
 	// generation is the one the two flags are about; they mean nothing once the
-	// record has moved on from it.
+	// record has moved on from it. Before [want.about] it is the access token's own.
 	generation int64
 	rejected   bool // an API answered 401 to its access token
 	force      bool // renew although the token is good and although a cool-down runs
+	// stored is what the record's sealed tokens say of a slot other than "".
+	stored accessTimes
 }
 
 // step is what a process should do about a connection.
@@ -104,17 +108,24 @@ func (r rules) decide(c *tokenstore.Connection, now time.Time, w want) decision 
 		return decision{step: disconnected}
 	}
 	if w.generation != c.Generation {
-		w = want{}
+		w = want{slot: w.slot}
 	}
+	held, end := usable(c, now), c.ExpiresAt // until when there is something to lose
+	c = w.view(c, now)
 	d := decision{usable: usable(c, now) && !w.rejected}
-	d.step, d.until = r.next(c, now, w, d.usable)
+	if w.slot == "" || d.usable {
+		held, end = d.usable, c.ExpiresAt
+	}
+	d.step, d.until = r.next(c, now, w, d.usable, held, end)
 	if d.usable && !w.force && (d.step == wait || d.step == cool || d.step == reauth) {
 		return decision{step: serve, usable: true}
 	}
 	return d
 }
 
-func (r rules) next(c *tokenstore.Connection, now time.Time, w want, usable bool) (step, time.Time) {
+// next decides about c as [want.view] shows it. held says that there is an access
+// token that works until end, be it the wanted one or the grant's own.
+func (r rules) next(c *tokenstore.Connection, now time.Time, w want, usable, held bool, end time.Time) (step, time.Time) {
 	resting := now.Before(c.RetryAt) && !w.force && !setBack(c, now)
 	switch {
 	case c.Status == tokenstore.ReauthRequired && !changedReason(c.Reason):
@@ -126,7 +137,7 @@ func (r rules) next(c *tokenstore.Connection, now time.Time, w want, usable bool
 	case !c.HasRefreshToken:
 		return expire, time.Time{}
 	case c.Attempt != nil:
-		return r.observe(c, now, resting, usable)
+		return r.observe(c, now, resting, held, end)
 	case resting:
 		return cool, c.RetryAt
 	}
@@ -140,7 +151,7 @@ func setBack(c *tokenstore.Connection, now time.Time) bool {
 }
 
 // observe says what to do about an open attempt.
-func (r rules) observe(c *tokenstore.Connection, now time.Time, resting, usable bool) (step, time.Time) {
+func (r rules) observe(c *tokenstore.Connection, now time.Time, resting, held bool, end time.Time) (step, time.Time) {
 	a := c.Attempt
 	switch {
 	case a.Started.After(now) || a.Deadline.After(now.Add(r.Attempt)):
@@ -153,9 +164,9 @@ func (r rules) observe(c *tokenstore.Connection, now time.Time, resting, usable 
 		return cool, c.RetryAt
 	case r.policy == Grace && a.Presentations == 1 && !now.Add(r.reach()).After(a.Started.Add(r.grace)):
 		return takeOver, time.Time{}
-	case usable:
+	case held:
 		// Asking may cost the grant, so not before there is nothing to lose.
-		return cool, c.ExpiresAt
+		return cool, end
 	case r.policy == never:
 		return lose, time.Time{}
 	}
@@ -214,6 +225,9 @@ func (r rules) tidy(c *tokenstore.Connection, now time.Time, w want) error {
 		c.LastError = &tokenstore.Failure{Code: ReasonLostRotation, Message: lostMessage, At: now}
 		giveUp(c, ReasonLostRotation)
 	case expire:
+		if w.slot != "" {
+			return errMoved // the grant's own access token may do for long
+		}
 		giveUp(c, ReasonNoRefreshToken)
 	default:
 		return errMoved

@@ -11,21 +11,33 @@ import (
 // Snapshot is a connection with a usable access token, as it was at one moment.
 // It is immutable and may be shared. Nothing prints its token.
 type Snapshot struct {
-	conn *tokenstore.Connection // never changed
-	tok  *tokens
+	conn       *tokenstore.Connection // never changed
+	tok        *tokens
+	access     accessToken
+	scopes     []string
+	generation int64
 
 	// By this machine's clock; zero if the token's end is unknown.
 	expires time.Time
 	renew   time.Time
 }
 
-// newSnapshot translates the store's clock into this machine's: at is an instant
-// before the record was read, so no token lives longer here than there.
-func newSnapshot(c *tokenstore.Connection, t *tokens, at time.Time) *Snapshot {
-	s := &Snapshot{conn: c, tok: t}
-	if !c.ExpiresAt.IsZero() {
-		s.expires = at.Add(c.ExpiresAt.Sub(c.ReadAt))
-		s.renew = at.Add(renewAt(c).Sub(c.ReadAt))
+// newSnapshot returns a slot's access token, or nil if there is none. It translates
+// the store's clock into this machine's: at is an instant before the record was
+// read, so no token lives longer here than there.
+func newSnapshot(c *tokenstore.Connection, t *tokens, slot string, at time.Time) *Snapshot {
+	a, ok := t.access[slot]
+	if !ok || slot == "" && !c.HasAccessToken {
+		return nil
+	}
+	s := &Snapshot{conn: c, tok: t, access: a, scopes: a.scopes, generation: t.born(c, slot)}
+	if slot == "" {
+		s.scopes = c.ScopesGranted
+	}
+	shown := want{slot: slot}.about(c, t).view(c, c.ReadAt)
+	if !shown.ExpiresAt.IsZero() {
+		s.expires = at.Add(shown.ExpiresAt.Sub(c.ReadAt))
+		s.renew = at.Add(renewAt(shown).Sub(c.ReadAt))
 	}
 	return s
 }
@@ -34,11 +46,11 @@ func newSnapshot(c *tokenstore.Connection, t *tokens, at time.Time) *Snapshot {
 func (s *Snapshot) Key() tokenstore.Key { return s.conn.Key }
 
 // AccessToken returns the access token.
-func (s *Snapshot) AccessToken() tokenstore.Secret { return s.tok.access[""].secret }
+func (s *Snapshot) AccessToken() tokenstore.Secret { return s.access.secret }
 
 // TokenType returns how the token is presented: "Bearer" unless the provider said
 // otherwise.
-func (s *Snapshot) TokenType() string { return s.tok.access[""].kind }
+func (s *Snapshot) TokenType() string { return s.access.kind }
 
 // ExpiresAt returns when the access token stops working by this machine's clock;
 // zero if nobody knows.
@@ -50,8 +62,9 @@ func (s *Snapshot) Fresh(now time.Time) bool { return s.renew.IsZero() || before
 // Usable reports whether the token is good at now as far as anyone knows.
 func (s *Snapshot) Usable(now time.Time) bool { return s.expires.IsZero() || before(now, s.expires) }
 
-// Generation numbers the tokens under this key; see [Manager.Renew].
-func (s *Snapshot) Generation() int64 { return s.conn.Generation }
+// Generation is the one that the access token came with, of those under this key;
+// see [Manager.Renew].
+func (s *Snapshot) Generation() int64 { return s.generation }
 
 // GrantID is new with every connect.
 func (s *Snapshot) GrantID() string { return s.conn.GrantID }
@@ -66,13 +79,18 @@ func (s *Snapshot) AccountID() string { return s.conn.AccountID }
 // AccountName returns the account's name for people to read.
 func (s *Snapshot) AccountName() string { return s.conn.AccountName }
 
-// Scopes returns the granted scopes; nil if the provider did not say.
-func (s *Snapshot) Scopes() []string { return slices.Clone(s.conn.ScopesGranted) }
+// Scopes returns the scopes granted to this access token; nil if the provider did
+// not say.
+func (s *Snapshot) Scopes() []string { return slices.Clone(s.scopes) }
 
 // Extra returns a further member of the token reply as JSON: instance_url,
-// id_token, team. Members of earlier replies of the same grant stay.
+// id_token, team. Members of earlier replies of the same grant stay; an access
+// token for another scope or audience has those of its own reply as well.
 func (s *Snapshot) Extra(name string) (json.RawMessage, bool) {
-	raw, ok := s.tok.extra[name]
+	raw, ok := s.access.extra[name]
+	if !ok {
+		raw, ok = s.tok.extra[name]
+	}
 	return slices.Clone(raw), ok
 }
 

@@ -34,10 +34,12 @@ type Target struct {
 }
 
 // Access is what an access token is for, where a provider has one per resource.
-// The zero value is what the grant itself is for.
+// The zero value is what the grant itself is for. Another one is asked for with the
+// grant's refresh token and kept beside the others; of more than 32 per connection
+// the one that was obtained longest ago is dropped.
 type Access struct {
-	Scope    string // as RFC 6749 §3.3 writes it: separated by single spaces
-	Audience string // the audience parameter, for providers that have it
+	Scope    string // as RFC 6749 §3.3 writes it: separated by single spaces; ≤ 2 KiB
+	Audience string // the audience parameter, for providers that have it; ≤ 2 KiB
 }
 
 // Targets finds the target of a key, for runs that begin with a stored record:

@@ -17,11 +17,17 @@ const AnyGeneration int64 = -1
 // Errors are *[ConnectionError] or ctx's: each caller waits no longer than his own
 // context, while the refresh, once it was sent, goes on without him. It works
 // without Run, but then reads the record each time.
+//
+// With t.Access it is about the access token for that scope and audience, which is
+// got with the grant's refresh token. If the provider refuses that scope alone, the
+// connection stays as it is: the error is ErrUnavailable and names the scope, and
+// for a while nothing more is sent for it. A connection without a refresh token
+// cannot have such tokens.
 func (m *Manager) Token(ctx context.Context, t Target) (*Snapshot, error) {
 	if t.Client.Flow == ClientCredentials {
 		return m.minted(t).token(ctx, t, want{})
 	}
-	return m.token(ctx, t, want{})
+	return m.token(ctx, t, want{slot: t.Access.slot()})
 }
 
 // Renew returns an access token of a later generation than rejected, which an API
@@ -35,8 +41,9 @@ func (m *Manager) Renew(ctx context.Context, t Target, rejected int64) (*Snapsho
 	if t.Client.Flow == ClientCredentials {
 		return m.minted(t).renew(ctx, t, rejected)
 	}
+	slot := t.Access.slot()
 	if rejected >= 0 {
-		return m.token(ctx, t, want{generation: rejected, rejected: true})
+		return m.token(ctx, t, want{slot: slot, generation: rejected, rejected: true})
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -45,14 +52,17 @@ func (m *Manager) Renew(ctx context.Context, t Target, rejected int64) (*Snapsho
 	if err != nil {
 		return nil, m.unread(ctx, t, err)
 	}
-	return m.token(ctx, t, want{generation: v.conn.Generation, force: true})
+	return m.token(ctx, t, want{slot: slot, generation: v.tok.born(v.conn, slot), force: true})
 }
 
 func (m *Manager) token(ctx context.Context, t Target, w want) (*Snapshot, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	h := m.Handle(t.Key)
+	if err := t.Access.Validate(); err != nil {
+		return nil, unreadable(t.Key, reasonAccess, err)
+	}
+	h, rules := m.Handle(t.Key), rulesOf(m.cfg.Timing, &t.Client.Provider)
 	for {
 		v, err := h.known(ctx)
 		if err != nil {
@@ -64,20 +74,26 @@ func (m *Manager) token(ctx context.Context, t Target, w want) (*Snapshot, error
 		if u := h.unsaved.Load(); u != nil && u.p.on(v.conn) {
 			return u.token(w)
 		}
-		d := rulesOf(m.cfg.Timing, &t.Client.Provider).decide(v.conn, v.now(), w)
+		d := rules.decide(v.conn, v.now(), w.about(v.conn, v.tok))
+		serves, paused := d.usable && !w.force, h.paused(v, w)
 		switch {
-		case d.step == disconnected || d.step == reauth || d.step == cool:
-			return nil, v.problem(d, nil)
+		case d.step == disconnected || d.step == reauth || d.step == cool || d.step == expire && w.slot != "":
+			return nil, v.without(d, t.Access, nil)
 		case v.err != nil:
 			return nil, unreadable(t.Key, reasonSealed, v.err)
-		case d.step == serve:
-			return v.snap, nil
-		case d.usable && !w.force:
-			return h.renewBeside(ctx, t, w, v.snap)
+		case d.step == serve || serves && paused != nil:
+			return v.snapshot(w.slot), nil
+		case serves:
+			return h.renewBeside(ctx, t, w, v.snapshot(w.slot))
+		case paused != nil:
+			return nil, paused
 		}
 		f := h.join(t, w, false)
-		s, err := f.wait(ctx)
-		if f.want.covers(w) || err == nil && s.Generation() > w.generation || ctx.Err() != nil {
+		s, err := f.wait(ctx, w.slot)
+		switch {
+		case ctx.Err() != nil && f.want.slot != w.slot:
+			return nil, ctx.Err()
+		case f.want.covers(w) || f.want.slot == w.slot && err == nil && s.Generation() > w.generation || ctx.Err() != nil:
 			return s, err
 		}
 		// Somebody else's flight, which was after less than this: another round.
@@ -86,7 +102,7 @@ func (m *Manager) token(ctx context.Context, t Target, w want) (*Snapshot, error
 
 // covers reports whether a flight for w does what other wants.
 func (w want) covers(other want) bool {
-	return !other.rejected && !other.force || w == other
+	return w.slot == other.slot && (!other.rejected && !other.force || w == other)
 }
 
 // renewBeside starts a refresh of a token that is still good, and returns that
@@ -94,7 +110,7 @@ func (w want) covers(other want) bool {
 // a token that ends on its way to the API is of little use.
 func (h *Handle) renewBeside(ctx context.Context, t Target, w want, s *Snapshot) (*Snapshot, error) {
 	f := h.join(t, w, true)
-	if s.outlast(ctx, f.done) && f.err == nil {
+	if s.outlast(ctx, f.done) && f.err == nil && f.want.slot == w.slot {
 		return f.snap, nil
 	}
 	return s, nil
@@ -127,10 +143,12 @@ func (m *Manager) offline(ctx context.Context, h *Handle, t Target, w want, caus
 	if u := h.unsaved.Load(); u != nil {
 		return u.token(w)
 	}
-	v := h.last.Load()
-	if v != nil && v.snap != nil && v.snap.Usable(time.Now()) && (w == want{} || v.conn.Generation != w.generation) {
-		if reason, err := Changed(v.conn, t); reason == "" && err == nil {
-			return v.snap, nil
+	if v := h.last.Load(); v != nil {
+		s := v.snapshot(w.slot)
+		if s != nil && s.Usable(time.Now()) && (!w.rejected && !w.force || s.Generation() != w.generation) {
+			if reason, err := Changed(v.conn, t); reason == "" && err == nil {
+				return s, nil
+			}
 		}
 	}
 	return nil, m.unread(ctx, t, cause)
