@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -78,7 +79,7 @@ func (s tokens) Update(ctx context.Context, key tokenstore.Key, change func(c *t
 		return nil
 	})
 	switch {
-	case refused:
+	case refused && !errors.Is(err, errUnconfirmed):
 		return was, err
 	case err != nil:
 		return nil, err

@@ -26,8 +26,9 @@ const (
 )
 
 // write runs fn in a write transaction (BEGIN IMMEDIATE) and returns when it is
-// on stable storage. Nothing of it is kept if fn returns an error, which is
-// returned unchanged, or panics.
+// on stable storage. Nothing of it is kept if fn returns an error or panics. The
+// error is returned unchanged once everything that fn may have seen is on stable
+// storage, too.
 //
 // Writes that wait at the same time share a transaction, each in its own
 // savepoint, because the sync to disk is what costs. They run one after the
@@ -60,6 +61,11 @@ func (db *DB) write(ctx context.Context, fn func(t *tx) error) error {
 		}
 	}
 	if err := j.run(t, fn); err != nil {
+		// What fn refused may be another's write in the same transaction: it is
+		// told to nobody before it is on stable storage.
+		if lost := <-j.done; lost != nil {
+			return fmt.Errorf("%w (after: %s)", lost, err.Error())
+		}
 		return err
 	}
 	return <-j.done
@@ -192,15 +198,15 @@ func (w *writer) batch() {
 		}
 		return
 	}
-	var kept []*job
+	var waits []*job // for the commit
 	for n := 0; n < batchLimit && err == nil; n++ {
 		j := w.next()
 		if j == nil {
 			break
 		}
-		var keep bool
-		if keep, err = w.turn(t, j); keep {
-			kept = append(kept, j)
+		var depends bool
+		if depends, err = w.turn(t, j, len(waits) > 0); depends {
+			waits = append(waits, j)
 		}
 	}
 	if err == nil {
@@ -211,14 +217,15 @@ func (w *writer) batch() {
 		err = unconfirmed(err)
 	}
 	w.release(t, err != nil)
-	for _, j := range kept {
+	for _, j := range waits {
 		j.done <- err
 	}
 }
 
-// turn lets j run in a savepoint and reports whether its work is to be committed.
-// An error means that the transaction is broken.
-func (w *writer) turn(t *tx, j *job) (keep bool, err error) {
+// turn lets j run in a savepoint and reports whether its outcome depends on the
+// commit: its work is in there, or it has seen the work of others that is. An error
+// means that the transaction is broken.
+func (w *writer) turn(t *tx, j *job, others bool) (depends bool, err error) {
 	if _, err := t.conn.ExecContext(t.ctx, "SAVEPOINT bifrost"); err != nil {
 		j.done <- unconfirmed(err)
 		return false, err
@@ -226,9 +233,14 @@ func (w *writer) turn(t *tx, j *job) (keep bool, err error) {
 	j.turn <- t
 	<-j.ran
 	if !j.keep {
-		j.done <- nil // its caller returns its own error
 		_, err := t.conn.ExecContext(t.ctx, "ROLLBACK TO bifrost; RELEASE bifrost")
-		return false, err
+		switch {
+		case err != nil:
+			j.done <- unconfirmed(err)
+		case !others:
+			j.done <- nil // its caller returns its own error
+		}
+		return others && err == nil, err
 	}
 	if _, err := t.conn.ExecContext(t.ctx, "RELEASE bifrost"); err != nil {
 		// SQLite ends the whole transaction on some faults, such as a full disk.
@@ -238,9 +250,9 @@ func (w *writer) turn(t *tx, j *job) (keep bool, err error) {
 	return true, nil
 }
 
-func unconfirmed(err error) error {
-	return fmt.Errorf("sqlite: the write was not confirmed: %w", explain(err))
-}
+var errUnconfirmed = errors.New("sqlite: the write was not confirmed")
+
+func unconfirmed(err error) error { return fmt.Errorf("%w: %w", errUnconfirmed, explain(err)) }
 
 // begin opens a write transaction.
 func (w *writer) begin() (*tx, error) {

@@ -13,6 +13,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/bifrost-go/bifrost/tokenstore"
 )
 
 func openTemp(t *testing.T) *DB {
@@ -123,6 +125,61 @@ func TestBrokenStatementFailsItsWriteOnly(t *testing.T) {
 	require.ErrorContains(t, err, "not confirmed")
 	require.NoError(t, db.write(t.Context(), put("n", 1)))
 	assert.Equal(t, 2, value(t, db, "n"))
+}
+
+// inOneBatch makes writes that share a transaction, in this order, and returns
+// their errors.
+func inOneBatch(t *testing.T, db *DB, writes ...func() error) []error {
+	t.Helper()
+	errs := make([]error, len(writes))
+	var wg sync.WaitGroup
+	_ = db.write(t.Context(), func(*tx) error {
+		for i, write := range writes {
+			wg.Go(func() { errs[i] = write() })
+			require.Eventually(t, func() bool { return db.writer.waiting() == i+1 }, 10*time.Second, 50*time.Microsecond)
+		}
+		return nil
+	})
+	wg.Wait()
+	return errs
+}
+
+// A write that refuses because of what another has written in the same transaction
+// says so when that is on stable storage, and not if it never gets there.
+func TestRefusalsWaitForWhatTheySaw(t *testing.T) {
+	db := openTemp(t)
+	seen := errors.New("it is there already")
+	first := func(c **tokenstore.Connection) func() error {
+		return func() (err error) {
+			*c, err = db.Tokens().Update(t.Context(), tokenstore.Key{}, func(c *tokenstore.Connection, _ time.Time) error {
+				if c.Version > 0 {
+					return seen
+				}
+				return nil
+			})
+			return err
+		}
+	}
+	var stored, was *tokenstore.Connection
+	lose := func() error {
+		return db.write(t.Context(), func(tx *tx) error {
+			_, err := tx.conn.ExecContext(tx.ctx, "ROLLBACK")
+			return err
+		})
+	}
+	for _, err := range inOneBatch(t, db, first(&stored), first(&was), lose) {
+		require.ErrorIs(t, err, errUnconfirmed)
+		require.NotErrorIs(t, err, seen)
+	}
+	require.Nil(t, was)
+	c, err := db.Tokens().Load(t.Context(), tokenstore.Key{})
+	require.NoError(t, err)
+	require.Zero(t, c.Version)
+
+	errs := inOneBatch(t, db, first(&stored), first(&was))
+	require.NoError(t, errs[0])
+	require.Same(t, seen, errs[1])
+	require.Equal(t, stored, was, "what it saw is there")
 }
 
 // A full disk fails the write that met it, whoever shares its commit hears that
