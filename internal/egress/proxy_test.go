@@ -69,6 +69,7 @@ func TestProxyIsLeftOut(t *testing.T) {
 		dial   error
 	}{
 		"no route": {always("93.184.215.14"), errors.New("no route to host")},
+		"timeout":  {always("93.184.215.14"), context.DeadlineExceeded},
 		"no DNS":   {unknownHost, nil},
 		"inside":   {always("10.0.0.1"), nil},
 	} {
@@ -80,6 +81,8 @@ func TestProxyIsLeftOut(t *testing.T) {
 		if c.dial != nil {
 			require.ErrorIs(t, err, c.dial, name)
 		}
+		var timeout interface{ Timeout() bool }
+		require.Equal(t, errors.Is(c.dial, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout(), name)
 	}
 	base.Proxy = nil
 	_, err = get(t, p.RoundTripper(base), "https://example.com/")
