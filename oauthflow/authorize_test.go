@@ -58,6 +58,20 @@ func TestBuildAuthorizationURL(t *testing.T) {
 			base:   "https://provider.example/authorize",
 			want:   func(v url.Values) { v.Del("scope") },
 		},
+		"audience": {
+			client: func(c *oauthflow.Client) {
+				c.Audience, c.AuthorizationParams = "api", url.Values{"audience": {"fixed"}}
+			},
+			base: "https://provider.example/authorize",
+			want: func(v url.Values) { v.Set("audience", "api") },
+		},
+		"values": {
+			client: func(c *oauthflow.Client) {
+				c.AuthorizationURL, c.Variables = "https://{region}.example.com/authorize", kinds("region", oauthflow.Label)
+			},
+			request: func(r *oauthflow.AuthorizationRequest) { r.Values = map[string]string{"region": "eu"} },
+			base:    "https://eu.example.com/authorize",
+		},
 		"other scopes": {
 			request: func(r *oauthflow.AuthorizationRequest) { r.Scopes = []string{"one"} },
 			base:    "https://provider.example/authorize",

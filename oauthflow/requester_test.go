@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -60,6 +61,13 @@ func TestRequests(t *testing.T) {
 			request: func(r *oauthflow.TokenRequest) { r.Refresh = false },
 			form:    []url.Values{grant, credentials, {"audience": {"yes"}}},
 		},
+		"what is asked for stands against parameters": {
+			client: func(c *oauthflow.Client) {
+				c.RefreshParams = url.Values{"scope": {"usual"}, "audience": {"usual"}}
+			},
+			request: func(r *oauthflow.TokenRequest) { r.Params.Set("scope", "other") },
+			form:    []url.Values{grant, credentials, {"scope": {"other"}, "audience": {"usual"}}},
+		},
 		"what the protocol sets stays": {
 			client: func(c *oauthflow.Client) {
 				c.RefreshParams = url.Values{"refresh_token": {"x"}, "client_secret": {"x"}, "client_id": {"x"}}
@@ -104,9 +112,10 @@ func TestRequests(t *testing.T) {
 				if tt.request != nil {
 					tt.request(&req)
 				}
+				before := maps.Clone(req.Params)
 				_, err := r.Do(t.Context(), req)
 				require.NoError(t, err)
-				assert.Equal(t, grant, req.Params, "the caller's parameters are not changed")
+				assert.Equal(t, before, req.Params, "the caller's parameters are not changed")
 			})
 		})
 	}
@@ -277,11 +286,15 @@ func TestRequestsThatCannotBeBuilt(t *testing.T) {
 		"no entity id":      {"https://example.com/{entity_id}", "", oauthflow.ClassOperator, "TokenURL contains {entity_id}, but there is no entity id: set Definition.DefaultEntityID"},
 		"hostile entity id": {"https://{entity_id}.example.com/", "canary.evil.com/", oauthflow.ClassConfiguration, "TokenURL cannot take this value of entity_id"},
 		"bad template":      {"http://example.com/", "x", oauthflow.ClassOperator, "TokenURL begins with http://"},
+		"no value":          {"https://{region}.example.com/", "x", oauthflow.ClassOperator, "TokenURL contains {region}, but it has no value: set the config value region"},
+		"hostile value":     {"https://{zone}.example.com/", "x", oauthflow.ClassConfiguration, "TokenURL cannot take this value of zone"},
 		"no URL":            {"", "x", oauthflow.ClassOperator, "TokenURL is empty"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			req := refreshRequest(wireClient("https://provider.example"))
 			req.Client.TokenURL, req.EntityID = tt.url, tt.entity
+			req.Client.Variables = kinds("region", oauthflow.Label, "zone", oauthflow.Label)
+			req.Values = map[string]string{"zone": "canary.evil.com"}
 			req.Gate = func() error { t.Error("the gate was asked"); return nil }
 			_, err := r.Do(t.Context(), req)
 			e := tokenError(t, err)
@@ -347,45 +360,4 @@ func TestRevoke(t *testing.T) {
 	err := r.Revoke(t.Context(), oauthflow.RevocationRequest{Client: c, Token: token})
 	assert.ErrorContains(t, err, "RevocationURL contains {entity_id}")
 	assert.False(t, tokenError(t, err).Sent)
-}
-
-func TestNewTransport(t *testing.T) {
-	transport := oauthflow.NewTransport()
-	assert.True(t, transport.DisableKeepAlives)
-	assert.NotNil(t, transport.Proxy)
-	var proto, header string
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		proto, header = r.Proto, r.Header.Get("Connection")
-		reply(200, jsonType, `{"access_token":"A"}`)(w, r)
-	}))
-	server.EnableHTTP2 = true
-	server.StartTLS()
-	defer server.Close()
-	_, err := (&oauthflow.Requester{Transport: trusting(t, server)}).Do(t.Context(), refreshRequest(wireClient(server.URL)))
-	require.NoError(t, err)
-	assert.Equal(t, "HTTP/1.1", proto, "although the server offers HTTP/2")
-	assert.Equal(t, "close", header)
-}
-
-// What was given up is over: net/http alone would go on with the handshake.
-func TestConnectionsEndWithTheirRequest(t *testing.T) {
-	silent := newCounter(t, nil)
-	start := time.Now()
-	_, err := (&oauthflow.Requester{Timeout: 50 * time.Millisecond}).Do(t.Context(), refreshRequest(wireClient("https://"+silent.Addr().String())))
-	assert.False(t, tokenError(t, err).Sent)
-	silent.finish()
-	assert.Less(t, time.Since(start), 4*time.Second)
-}
-
-func TestNewTransportServesOthersToo(t *testing.T) {
-	server := newServer(t, reply(200, "text/plain", "hello"))
-	client := &http.Client{Transport: oauthflow.NewTransport()}
-	for range 2 {
-		res, err := client.Get(server.URL)
-		require.NoError(t, err)
-		body, err := io.ReadAll(res.Body)
-		_ = res.Body.Close()
-		require.NoError(t, err)
-		assert.Equal(t, "hello", string(body))
-	}
 }

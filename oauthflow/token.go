@@ -119,7 +119,7 @@ func (h *Handle) renewBeside(ctx context.Context, t Target, w want, s *Snapshot)
 // outlast waits a little for the next token if s is in its very last moments, and
 // reports whether done was closed meanwhile.
 func (s *Snapshot) outlast(ctx context.Context, done <-chan struct{}) bool {
-	left := s.expires.Sub(time.Now())
+	left := time.Until(s.expires)
 	if left > min(5*time.Second, s.expires.Sub(s.renew)/4) {
 		return false
 	}

@@ -31,6 +31,18 @@ func TestValidateAcceptsWhatWorks(t *testing.T) {
 			c.ScopeSeparator, c.Response.Root, c.DeadGrantErrors = ",", "data.token", []string{"gone"}
 			c.RefreshPolicy, c.ReuseGrace, c.DefaultLifetime = oauthflow.Grace, 30*time.Second, time.Hour
 		},
+		"host": func(c *oauthflow.Client) {
+			c.TokenURL = "https://{entity_id}:8443/token"
+			c.Variables = kinds("entity_id", oauthflow.Variable{Kind: oauthflow.Host, Hosts: []string{"*.example.com", "tenant.internal"}})
+		},
+		"any host": func(c *oauthflow.Client) {
+			c.RevocationURL = "https://{entity_id}/revoke"
+			c.Variables = kinds("entity_id", oauthflow.Variable{Kind: oauthflow.Host, AnyHost: true})
+		},
+		"client credentials": func(c *oauthflow.Client) {
+			c.Flow, c.AuthorizationURL, c.Audience = oauthflow.ClientCredentials, "", "api"
+			c.TokenParams = url.Values{"resource": {"x"}}
+		},
 		"loopback": func(c *oauthflow.Client) {
 			c.AuthorizationURL, c.TokenURL = "http://localhost:1/a", "http://127.0.0.1:1/t"
 		},
@@ -39,7 +51,11 @@ func TestValidateAcceptsWhatWorks(t *testing.T) {
 			c := wireClient("https://provider.example")
 			change(c)
 			assert.NoError(t, c.Validate())
-			assert.NoError(t, c.Check("tenant", nil))
+			entity := "tenant"
+			if c.HostVariable() {
+				entity = "tenant.example.com"
+			}
+			assert.NoError(t, c.Check(entity, nil))
 		})
 	}
 }
@@ -58,16 +74,45 @@ func TestValidateNamesFieldAndRemedy(t *testing.T) {
 		"TokenURL has a query that is not well-formed":                 func(c *oauthflow.Client) { c.TokenURL += "?a=%zz" },
 		"Variables declares \"a-b\": names are":                        func(c *oauthflow.Client) { c.Variables = kinds("a-b", oauthflow.Label) },
 		"Variables declares a as \"ip\": use Label":                    func(c *oauthflow.Client) { c.Variables = kinds("a", "ip") },
-		"Issuer is empty, but RequireIss is set":                       func(c *oauthflow.Client) { c.RequireIss = true },
-		"Issuer is not an absolute URL":                                func(c *oauthflow.Client) { c.Issuer = "example.com" },
-		"Issuer has a query":                                           func(c *oauthflow.Client) { c.Issuer = "https://example.com/?a=b" },
-		"ClientID is empty: set the id":                                func(c *oauthflow.Client) { c.ClientID = "" },
-		"ClientID has control characters":                              func(c *oauthflow.Client) { c.ClientID = "a\r\nb" },
-		"ClientID has spaces around it":                                func(c *oauthflow.Client) { c.ClientID = " a" },
-		"ClientSecret is empty: set the secret":                        func(c *oauthflow.Client) { c.ClientSecret = tokenstore.Secret{} },
-		"ClientSecret has control characters":                          func(c *oauthflow.Client) { c.ClientSecret = tokenstore.NewSecret("canary\n") },
-		"ClientSecret has spaces around it":                            func(c *oauthflow.Client) { c.ClientSecret = tokenstore.NewSecret("canary ") },
-		"ClientSecret is set, but ClientAuth is AuthNone":              func(c *oauthflow.Client) { c.ClientAuth = oauthflow.AuthNone },
+		"Variables gives a an allow-list": func(c *oauthflow.Client) {
+			c.Variables = kinds("a", oauthflow.Variable{Kind: oauthflow.Label, AnyHost: true})
+		},
+		"Variables declares a as a host without an allow-list": func(c *oauthflow.Client) { c.Variables = kinds("a", oauthflow.Host) },
+		"Variables declares a with Hosts and with AnyHost": func(c *oauthflow.Client) {
+			c.Variables = kinds("a", oauthflow.Variable{Kind: oauthflow.Host, Hosts: []string{"a.example.com"}, AnyHost: true})
+		},
+		"Variables declares a with \"*.com\" in Hosts, which allows every name": func(c *oauthflow.Client) {
+			c.Variables = kinds("a", oauthflow.Variable{Kind: oauthflow.Host, Hosts: []string{"*.com"}})
+		},
+		"Variables declares a with \"10.0.0.1\" in Hosts, which is not a host name": func(c *oauthflow.Client) {
+			c.Variables = kinds("a", oauthflow.Variable{Kind: oauthflow.Host, Hosts: []string{"10.0.0.1"}})
+		},
+		"AuthorizationParams contains audience, which is set for you: use Audience alone": func(c *oauthflow.Client) {
+			c.Audience, c.AuthorizationParams = "a", url.Values{"audience": {"b"}}
+		},
+		"TokenParams contains audience, which": func(c *oauthflow.Client) {
+			c.Flow, c.Audience, c.TokenParams = oauthflow.ClientCredentials, "a", url.Values{"audience": {"b"}}
+		},
+		"TokenParams contains scope, which is set for you: use Scopes": func(c *oauthflow.Client) {
+			c.Flow, c.TokenParams = oauthflow.ClientCredentials, url.Values{"scope": {"b"}}
+		},
+		"TokenURL has the parameter scope in its query": func(c *oauthflow.Client) {
+			c.Flow, c.TokenURL = oauthflow.ClientCredentials, "https://example.com/?scope=x"
+		},
+		"Audience has control characters": func(c *oauthflow.Client) { c.Audience = "a\n" },
+		"ClientAuth is AuthNone, but Flow is ClientCredentials": func(c *oauthflow.Client) {
+			c.Flow, c.ClientAuth, c.ClientSecret = oauthflow.ClientCredentials, oauthflow.AuthNone, tokenstore.Secret{}
+		},
+		"Issuer is empty, but RequireIss is set":          func(c *oauthflow.Client) { c.RequireIss = true },
+		"Issuer is not an absolute URL":                   func(c *oauthflow.Client) { c.Issuer = "example.com" },
+		"Issuer has a query":                              func(c *oauthflow.Client) { c.Issuer = "https://example.com/?a=b" },
+		"ClientID is empty: set the id":                   func(c *oauthflow.Client) { c.ClientID = "" },
+		"ClientID has control characters":                 func(c *oauthflow.Client) { c.ClientID = "a\r\nb" },
+		"ClientID has spaces around it":                   func(c *oauthflow.Client) { c.ClientID = " a" },
+		"ClientSecret is empty: set the secret":           func(c *oauthflow.Client) { c.ClientSecret = tokenstore.Secret{} },
+		"ClientSecret has control characters":             func(c *oauthflow.Client) { c.ClientSecret = tokenstore.NewSecret("canary\n") },
+		"ClientSecret has spaces around it":               func(c *oauthflow.Client) { c.ClientSecret = tokenstore.NewSecret("canary ") },
+		"ClientSecret is set, but ClientAuth is AuthNone": func(c *oauthflow.Client) { c.ClientAuth = oauthflow.AuthNone },
 		"DisablePKCE is set for a public client": func(c *oauthflow.Client) {
 			c.ClientAuth, c.ClientSecret, c.DisablePKCE = oauthflow.AuthNone, tokenstore.Secret{}, true
 		},
@@ -124,4 +169,12 @@ func TestCheck(t *testing.T) {
 		require.NoError(t, c.Check("tenant", nil))
 		*field = before
 	}
+}
+
+func TestCheckTakesValues(t *testing.T) {
+	c := wireClient("https://provider.example")
+	c.TokenURL, c.Variables = "https://{region}.example.com/{entity_id}", kinds("region", oauthflow.Label)
+	assert.EqualError(t, c.Check("tenant", nil), "oauthflow: TokenURL contains {region}, but it has no value: set the config value region")
+	require.NoError(t, c.Check("tenant", map[string]string{"region": "eu", "entity_id": ".."}), "the entity id is the argument")
+	require.NoError(t, c.Validate(), "a value is not the definition's")
 }
