@@ -62,7 +62,14 @@ type Config struct {
 // for tests.
 type Store interface {
 	Tokens() tokenstore.Store
+	Definitions() integrations.Store
 	Executions() workflow.Store
+	// InTx calls fn with a context in which all that these stores write commits
+	// together, or not at all if fn returns an error, which is returned unchanged, or
+	// panics; what they read includes what fn has written. Fn must be quick, use that
+	// context for all its calls of the stores, and return the errors it gets, but for
+	// answers such as integrations.ErrConflict. InTx within fn joins.
+	InTx(ctx context.Context, fn func(ctx context.Context) error) error
 	// Ping reports whether the store can be reached and is migrated.
 	Ping(ctx context.Context) error
 	Close() error

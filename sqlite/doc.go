@@ -6,7 +6,8 @@
 // Several processes may share the file. Each has one connection that writes and a
 // pool that reads; a write is one BEGIN IMMEDIATE transaction, on stable storage
 // (WAL, synchronous=FULL) before it is reported as done. Writes that wait at the
-// same time share a commit, because the sync to disk is what costs.
+// same time share a commit, because the sync to disk is what costs. [DB.InTx] makes
+// one transaction of writes to several stores.
 //
 // The schema is versioned, and brought up to date by [Open] and [New], or by
 // [Migrate] alone. A program refuses a database that a newer one has changed

@@ -47,6 +47,9 @@ func (db *DB) prepared(ctx context.Context, query string) (*sql.Stmt, error) {
 // each runs a reading query, one consistent snapshot, and calls row for each
 // row. Errors of row stop it and are returned as they are.
 func (db *DB) each(ctx context.Context, row func(scan scanner) error, query string, args ...any) error {
+	if s := db.seamOf(ctx); s != nil {
+		return s.read(ctx, func(t *tx) error { return t.each(row, query, args...) })
+	}
 	stmt, err := db.prepared(ctx, query)
 	if err != nil {
 		return explain(err)
@@ -61,6 +64,9 @@ func (db *DB) each(ctx context.Context, row func(scan scanner) error, query stri
 // one runs a reading query that yields at most one row and scans it into dest;
 // sql.ErrNoRows if there is none.
 func (db *DB) one(ctx context.Context, dest []any, query string, args ...any) error {
+	if s := db.seamOf(ctx); s != nil {
+		return s.read(ctx, func(t *tx) error { return t.one(dest, query, args...) })
+	}
 	stmt, err := db.prepared(ctx, query)
 	if err != nil {
 		return explain(err)

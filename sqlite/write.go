@@ -37,9 +37,14 @@ const (
 //
 // A context that ends while the write waits its turn withdraws it. Once begun it
 // goes on to its end, which takes milliseconds.
+//
+// With a context of InTx, fn runs within that transaction.
 func (db *DB) write(ctx context.Context, fn func(t *tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if s := db.seamOf(ctx); s != nil {
+		return s.write(ctx, fn)
 	}
 	j := &job{turn: make(chan *tx, 1), ran: make(chan struct{}, 1), done: make(chan error, 1)}
 	if err := db.writer.enqueue(j); err != nil {
