@@ -14,8 +14,8 @@ import (
 
 // TestInterleavings lets three processes run the protocol against a provider that
 // rotates strictly and revokes everything on reuse, in random orders, with crashes,
-// lost replies, disconnects, reconnects, and processes that freeze. A tick is a
-// second; a process that does not freeze keeps the assumptions of [Timing], and no
+// lost replies, disconnects, reconnects, and processes that freeze. Some want the
+// grant's own access token, some another one. A tick is a second; a process that does not freeze keeps the assumptions of [Timing], and no
 // others.
 func TestInterleavings(t *testing.T) {
 	runs := 1400
@@ -52,6 +52,7 @@ type strict struct {
 type simProcess struct {
 	name    string
 	state   string // "", "begun", "sent", "answered"
+	slot    string // which access token it wants
 	p       presentation
 	token   int
 	began   time.Time
@@ -69,6 +70,7 @@ type sim struct {
 	now     time.Time
 	row     *tokenstore.Connection
 	as      strict
+	slots   map[int64]accessTimes // by generation: what is sealed for slot "s"
 	procs   []*simProcess
 	born    int
 	lost    map[string]bool // grants of which a reply or its holder was lost
@@ -80,7 +82,7 @@ type sim struct {
 func newSim(seed uint64, faults string) *sim {
 	w := &sim{
 		r: rand.New(rand.NewPCG(seed, 1)), rules: askRules, faults: faults, now: t0, lost: map[string]bool{},
-		row: &tokenstore.Connection{Status: tokenstore.NotConnected},
+		row: &tokenstore.Connection{Status: tokenstore.NotConnected}, slots: map[int64]accessTimes{},
 		as:  strict{map[string]int{}, map[string]bool{}, map[string]int{}},
 	}
 	for range 3 {
@@ -118,6 +120,32 @@ func (w *sim) connect() {
 func (w *sim) tokens(token int, generation int64) received {
 	lifetime := time.Duration(20+w.r.IntN(40)) * time.Second
 	return received{generation: generation, sealed: []byte(strconv.Itoa(token)), access: true, refresh: true, lifetime: lifetime}
+}
+
+// another is what a reply for slot "s" leaves to the record.
+func (w *sim) another(token int, generation int64) received {
+	r := w.tokens(token, generation)
+	r.slot, r.lifetime = true, 0
+	return r
+}
+
+// commit stores what p received, as of generation; the other slot stays as it was
+// in the generation before.
+func (w *sim) commit(p *simProcess, generation int64) error {
+	got, slot := w.tokens(p.reply, generation), w.slots[generation-1]
+	if p.slot != "" {
+		got = w.another(p.reply, generation)
+		slot = accessTimes{true, w.now, w.now.Add(time.Duration(10+w.r.IntN(60)) * time.Second)}
+	}
+	expires := w.row.ExpiresAt
+	if err := commit(w.row, w.now, p.p, got, 0); err != nil {
+		return err
+	}
+	w.slots[generation] = slot
+	if p.slot != "" && w.row.ExpiresAt != expires {
+		w.broken = "another slot's reply changed the grant's own token"
+	}
+	return nil
 }
 
 func (w *sim) stored() int {
@@ -220,18 +248,22 @@ func (w *sim) step(p *simProcess) {
 }
 
 func (w *sim) begin(p *simProcess) {
+	ask := want{generation: w.row.Generation}
+	if w.chance(40) {
+		ask.slot, ask.stored = "s", w.slots[w.row.Generation]
+	}
 	for range 2 {
-		if w.rules.tidy(w.row, w.now, want{}) != nil {
+		if w.rules.tidy(w.row, w.now, ask) != nil {
 			break
 		}
 	}
 	pr := presentation{id: p.name + w.now.String(), grant: w.row.GrantID, generation: w.row.Generation}
-	if w.rules.present(w.row, w.now, want{}, pr) != nil {
+	if w.rules.present(w.row, w.now, ask, pr) != nil {
 		return
 	}
 	pr.number = w.row.Attempt.Presentations
-	*p = simProcess{name: p.name, state: "begun", p: pr, token: w.stored(), began: w.now}
-	w.note("%s begins on generation %d, presentation %d", p.name, pr.generation, pr.number)
+	*p = simProcess{name: p.name, state: "begun", slot: ask.slot, p: pr, token: w.stored(), began: w.now}
+	w.note("%s begins on generation %d, presentation %d, slot %q", p.name, pr.generation, pr.number, p.slot)
 	for _, other := range w.procs {
 		if other != p && other.state != "" && other.p.on(w.row) && !w.lost[pr.grant] {
 			w.broken = fmt.Sprintf("%s and %s hold RT%d at once", other.name, p.name, p.token)
@@ -271,9 +303,9 @@ func (w *sim) record(p *simProcess) {
 		_ = dead(w.row, w.now, p.p, failure{class: ClassDead}, false)
 		return
 	}
-	err := commit(w.row, w.now, p.p, w.tokens(p.reply, p.p.generation+1), 0)
+	err := w.commit(p, p.p.generation+1)
 	if err != nil && p.p.replaces(w.row) {
-		err = commit(w.row, w.now, p.p, w.tokens(p.reply, p.p.generation+2), 0)
+		err = w.commit(p, p.p.generation+2)
 	}
 	w.note("%s commits RT%d: %v", p.name, p.reply, err)
 	if err == nil && w.row.GrantID != p.p.grant {
