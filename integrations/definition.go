@@ -19,7 +19,7 @@ import (
 )
 
 // Definition describes one integration: an external API and how to reach it.
-type Definition struct {
+type Definition struct { //nolint:recvcheck // MarshalJSON must see values too
 	// Name is what code asks for: [A-Za-z][A-Za-z0-9_.-]{0,63}. It never changes.
 	Name        string
 	Description string

@@ -24,7 +24,7 @@ var (
 var FormType = reflect.TypeFor[definitionForm]()
 
 // NewLayer returns values from one place.
-func NewLayer(origin Origin, plain map[string]json.RawMessage, secrets map[string]tokenstore.Secret) configLayer { //nolint:revive // for NewValues
+func NewLayer(origin Origin, plain map[string]json.RawMessage, secrets map[string]tokenstore.Secret) configLayer {
 	return configLayer{origin, plain, secrets}
 }
 

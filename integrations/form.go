@@ -26,12 +26,12 @@ type definitionForm struct {
 }
 
 type configFieldForm struct {
-	Key         string     `json:"key"`
-	Type        ConfigType `json:"type" enum:"string int bool json secret"`
-	Description string     `json:"description,omitempty"`
-	Required    bool       `json:"required,omitempty"`
-	Options     []rawForm  `json:"options,omitempty"`
-	Default     rawForm    `json:"default,omitempty"`
+	Key         string            `json:"key"`
+	Type        ConfigType        `json:"type" enum:"string int bool json secret"`
+	Description string            `json:"description,omitempty"`
+	Required    bool              `json:"required,omitempty"`
+	Options     []json.RawMessage `json:"options,omitempty"`
+	Default     json.RawMessage   `json:"default,omitempty"`
 }
 
 type oauthForm struct {

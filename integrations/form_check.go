@@ -64,13 +64,12 @@ func checkDefinition(f *faults, d Definition, secretKept bool) {
 	if d.Org != "" && !ValidOrg(d.Org) {
 		f.add("org", `must be letters, digits, . _ ~ or -, at most 128 and not "." or ".."; leave it empty for a global integration`)
 	}
-	for _, t := range []struct{ field, text string }{
-		{"description", d.Description},
-		{"default_entity_id", d.DefaultEntityID},
-		{"entity_provider", d.EntityProvider},
-	} {
-		if !utf8.ValidString(t.text) || strings.ContainsFunc(t.text, func(r rune) bool { return unicode.IsControl(r) && !unicode.IsSpace(r) }) {
-			f.add(t.field, "has control characters: take them out")
+	if !printable(strings.NewReplacer("\r", "", "\n", "", "\t", "").Replace(d.Description)) {
+		f.add("description", "has control characters: take them out")
+	}
+	for field, text := range map[string]string{"default_entity_id": d.DefaultEntityID, "entity_provider": d.EntityProvider} {
+		if !printable(text) {
+			f.add(field, "has control characters: was a line break copied with it?")
 		}
 	}
 	checkAPI(f, d)
@@ -81,6 +80,10 @@ func checkDefinition(f *faults, d Definition, secretKept bool) {
 	client := keepSecret(d.OAuth, secretKept)
 	checkClient(f, client)
 	checkVariables(f, client, d)
+}
+
+func printable(text string) bool {
+	return utf8.ValidString(text) && !strings.ContainsFunc(text, unicode.IsControl)
 }
 
 // checkAPI looks at what requests to the API are made of.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"time"
 
 	"github.com/bifrost-go/bifrost/oauthflow"
 	"github.com/bifrost-go/bifrost/tokenstore"
@@ -27,10 +28,10 @@ func (f *definitionForm) definition() Definition {
 	for _, field := range f.Config {
 		c := ConfigField{Key: field.Key, Type: field.Type, Description: field.Description, Required: field.Required}
 		for _, option := range field.Options {
-			c.Options = append(c.Options, json.RawMessage(option))
+			c.Options = append(c.Options, option)
 		}
 		if field.Default != nil {
-			c.Default = json.RawMessage(field.Default)
+			c.Default = field.Default
 		}
 		d.Config = append(d.Config, c)
 	}
@@ -57,9 +58,9 @@ func (f *oauthForm) client() *oauthflow.Client {
 			ClientAuth:          oauthflow.ClientAuth(f.ClientAuth),
 			ScopeSeparator:      f.ScopeSeparator,
 			Response:            oauthflow.ResponseMapping(f.Response),
-			DefaultLifetime:     f.DefaultLifetime.duration(),
+			DefaultLifetime:     time.Duration(f.DefaultLifetime) * time.Millisecond,
 			RefreshPolicy:       f.RefreshPolicy,
-			ReuseGrace:          f.ReuseGrace.duration(),
+			ReuseGrace:          time.Duration(f.ReuseGrace) * time.Millisecond,
 			DeadGrantErrors:     f.DeadGrantErrors,
 		},
 		Flow:         f.Flow,
@@ -158,9 +159,9 @@ func newOAuthForm(c *oauthflow.Client) *oauthForm {
 		DisablePKCE:         c.DisablePKCE,
 		ScopeSeparator:      c.ScopeSeparator,
 		Response:            responseForm(c.Response),
-		DefaultLifetime:     newMillis(c.DefaultLifetime),
+		DefaultLifetime:     millisForm(c.DefaultLifetime.Milliseconds()),
 		RefreshPolicy:       c.RefreshPolicy,
-		ReuseGrace:          newMillis(c.ReuseGrace),
+		ReuseGrace:          millisForm(c.ReuseGrace.Milliseconds()),
 		DeadGrantErrors:     c.DeadGrantErrors,
 	}
 	for name, v := range c.Variables {

@@ -86,7 +86,7 @@ func TestMergeRefuses(t *testing.T) {
 		"no name":          {`{"name": null}`, "name", "must be"},
 		"another org":      {`{"org": "globex"}`, "org", "cannot change"},
 		"no org":           {`{"org": null}`, "org", "cannot change"},
-		"unknown":          {`{"nmae": "x"}`, "nmae", "is not known"},
+		"unknown":          {`{"nam": "x"}`, "nam", "is not known"},
 		"nested":           {`{"oauth": {"response": {"root": ".", "access_token": 1}}}`, "oauth.response.access_token", "must be text"},
 		"breaks a rule":    {`{"oauth": {"variables": null}}`, "oauth.token_url", "contains {region}, which is not declared"},
 		"secret taken out": {`{"oauth": {"client_secret": null}}`, "oauth.client_secret", "is empty"},

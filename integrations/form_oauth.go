@@ -78,7 +78,7 @@ func checkClient(f *faults, c *oauthflow.Client) {
 
 // leaves takes errors.Join apart and returns the texts.
 func leaves(err error) []string {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the tree itself is wanted
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var list []string
 		for _, e := range joined.Unwrap() {
 			list = append(list, leaves(e)...)

@@ -28,6 +28,10 @@ func (r *formReader) read(path string, n *jsonNode, v reflect.Value, tag reflect
 		own.readForm(r, path, n)
 		return
 	}
+	if raw, ok := v.Addr().Interface().(*json.RawMessage); ok {
+		r.raw(path, n, raw)
+		return
+	}
 	switch v.Kind() {
 	case reflect.Pointer:
 		if n.kind != jsonNull {
@@ -112,10 +116,10 @@ func suggestion(name string, known []string) string {
 
 // expect reports whether n is of a kind, and records it if it is not.
 func (r *formReader) expect(path string, n *jsonNode, want jsonKind) bool {
-	switch {
-	case n.kind == want:
+	switch n.kind {
+	case want:
 		return true
-	case n.kind == jsonNull:
+	case jsonNull:
 		r.add(path, fmt.Sprintf("must be %s, not null: leave it out if there is none", want))
 	default:
 		r.add(path, fmt.Sprintf("must be %s, not %s", want, n.kind))
@@ -126,6 +130,19 @@ func (r *formReader) expect(path string, n *jsonNode, want jsonKind) bool {
 // text returns n's text.
 func (r *formReader) text(path string, n *jsonNode) (string, bool) {
 	return n.text, r.expect(path, n, jsonText)
+}
+
+// raw reads any value; null is none.
+func (r *formReader) raw(path string, n *jsonNode, v *json.RawMessage) {
+	if n.kind == jsonNull {
+		return
+	}
+	text, err := json.Marshal(n)
+	if err != nil { // what was read can be written
+		r.add(path, "is not JSON")
+		return
+	}
+	*v = text
 }
 
 // oneOf reports whether text is one of the words in enum, which allows everything
@@ -150,27 +167,4 @@ func alternatives(words []string) string {
 		return quoted[0]
 	}
 	return strings.Join(quoted[:last], ", ") + " or " + quoted[last]
-}
-
-// rawForm is a JSON value of any kind; null is none.
-type rawForm json.RawMessage
-
-func (v *rawForm) readForm(r *formReader, path string, n *jsonNode) {
-	if n.kind == jsonNull {
-		return
-	}
-	raw, err := json.Marshal(n)
-	if err != nil { // a number or text that was read can be written
-		r.add(path, "is not JSON")
-		return
-	}
-	*v = raw
-}
-
-// MarshalJSON implements json.Marshaler.
-func (v rawForm) MarshalJSON() ([]byte, error) {
-	if v == nil {
-		return []byte("null"), nil
-	}
-	return v, nil
 }

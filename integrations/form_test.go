@@ -220,6 +220,7 @@ func accepted(t testing.TB) map[string]string {
 		"empty texts are none":        form(t, `{"description": "", "org": "", "test_url": "", "api_header": "", "oauth": {"refresh_url": "", "issuer": "", "audience": "", "scope_separator": "", "response": {"root": ""}}}`),
 		"scopes in one text":          form(t, `{"oauth": {"scopes": " a  b "}}`),
 		"scopes in an empty text":     form(t, `{"oauth": {"scopes": ""}}`),
+		"lines in a description":      form(t, `{"description": "a\r\n\tb"}`),
 		"post":                        form(t, `{"oauth": {"client_auth": "post"}}`),
 		"basic":                       form(t, `{"oauth": {"client_auth": "basic"}}`),
 		"public":                      form(t, `{"oauth": {"client_auth": "none", "client_secret": null}}`),

@@ -48,7 +48,7 @@ func (v *clientAuthForm) readForm(r *formReader, path string, n *jsonNode) {
 }
 
 // paramForm is the values of a parameter: one text, or a list of them.
-type paramForm []string
+type paramForm []string //nolint:recvcheck // read through a pointer, written as a value
 
 func (v *paramForm) readForm(r *formReader, path string, n *jsonNode) {
 	switch n.kind {
@@ -103,7 +103,3 @@ func (v *millisForm) readForm(r *formReader, path string, n *jsonNode) {
 	}
 	*v = millisForm(ms)
 }
-
-func newMillis(d time.Duration) millisForm { return millisForm(d.Milliseconds()) }
-
-func (v millisForm) duration() time.Duration { return time.Duration(v) * time.Millisecond }

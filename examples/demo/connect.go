@@ -3,7 +3,6 @@ package demo
 import (
 	"context"
 	"net/url"
-	"path"
 
 	"github.com/bifrost-go/bifrost/integrations"
 	"github.com/bifrost-go/bifrost/oauthflow"
@@ -26,9 +25,12 @@ func (d *Demo) Connect(ctx context.Context, integration, account string, opts ..
 	if err != nil {
 		return err
 	}
-	definition, _ := d.Bifrost.Integrations.CallbackDefinition(path.Base(u.Path))
+	status, err := d.Bifrost.Integrations.Status(ctx, integration, opts...)
+	if err != nil {
+		return err
+	}
 	_, err = d.Bifrost.Integrations.Callback(ctx, oauthflow.CallbackRequest{
-		RawQuery: u.RawQuery, Definition: definition, Principal: person, HasPrincipal: true,
+		RawQuery: u.RawQuery, Definition: status.ID, Principal: person, HasPrincipal: true,
 		Cookie: func(name string) string {
 			if name != started.Cookie.Name {
 				return ""
