@@ -22,7 +22,10 @@ func (h *Handler) callback(w http.ResponseWriter, r *http.Request, _ caller) err
 		return err
 	}
 	// An unknown path leads to the same answer as a known one with a wrong state.
-	definition, _ := h.bf.Integrations.CallbackDefinition(h.pathValue(r, "integration"))
+	definition, _, err := h.bf.Integrations.CallbackDefinition(r.Context(), h.pathValue(r, "integration"))
+	if err != nil {
+		return err
+	}
 	finished, err := h.bf.Integrations.Callback(r.Context(), oauthflow.CallbackRequest{
 		RawQuery: r.URL.RawQuery, Definition: definition, Cookie: onlyCookie(r),
 		Principal: who.User, HasPrincipal: signedIn, Allowed: who.mayConnect,

@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/bifrost-go/bifrost/oauthflow"
+	"github.com/bifrost-go/bifrost/tokenstore"
 )
 
 const (
@@ -23,64 +25,89 @@ type apiTransport struct{ in *Integration }
 
 // RoundTrip implements http.RoundTripper.
 func (t *apiTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	def, base := t.in.slot.def, t.in.reg.cfg.APITransport
-	if !def.allows(req.URL) {
-		// Response is set on requests that follow a redirect: where an API sends
-		// its clients elsewhere, they go, without the token.
-		if req.Response != nil {
-			return base.RoundTrip(t.bare(req))
-		}
-		closeBody(req)
-		return nil, &Error{Integration: def.Name, Org: t.in.slot.org, Kind: ErrInvalid, Detail: fmt.Sprintf(
-			"Client() sends the token to the definition's APIHosts %q over https only, and %s://%s is not among them; "+
-				"add the host to the definition or use another client", def.APIHosts, req.URL.Scheme, req.URL.Host)}
-	}
-	snap, err := t.in.fresh(req.Context())
+	in, err := t.in.now(req.Context())
 	if err != nil {
 		closeBody(req)
 		return nil, err
 	}
-	res, err := base.RoundTrip(t.with(req, snap))
+	def, base := in.bound.def, in.transport()
+	if !def.allows(req.URL) {
+		// Response is set on requests that follow a redirect: where an API sends
+		// its clients elsewhere, they go, without the token.
+		if req.Response != nil {
+			return base.RoundTrip(in.bare(req))
+		}
+		closeBody(req)
+		return nil, &Error{Integration: def.Name, Org: in.org(), Kind: ErrInvalid, Detail: fmt.Sprintf(
+			"Client() sends the token to the definition's APIHosts %q over https only, and %s://%s is not among them; "+
+				"add the host to the definition or use another client", def.APIHosts, req.URL.Scheme, req.URL.Host)}
+	}
+	res, err := base.RoundTrip(in.authorize(req, in.snap))
 	if err != nil || res.StatusCode != http.StatusUnauthorized {
 		return res, err
 	}
-	return t.renewed(req, res, snap)
+	return in.again(req, res)
 }
 
-// renewed repeats a request that the API answered with 401, with a renewed
-// token, or returns that answer where repeating is not possible.
-func (t *apiTransport) renewed(req *http.Request, refused *http.Response, snap *oauthflow.Snapshot) (*http.Response, error) {
-	sl := t.in.slot
-	// Of the connection's own slot: the shared one serves many organizations.
-	unhelpful := &t.in.reg.slot(sl.def, snap.Key().Org).unhelpful
+// transport is what carries requests to the API.
+func (i *Integration) transport() http.RoundTripper {
+	if i.bound.def.restricted {
+		return i.reg.out.api
+	}
+	return i.reg.out.open
+}
+
+// restKey is one access token's place: a connection, and what the token is for.
+type restKey struct {
+	tokenstore.Key
+	access oauthflow.Access
+}
+
+// unhelpful is until when (Unix nanoseconds) an API's 401 triggers no renewal,
+// because the last renewal did not satisfy that API. It belongs to the connection:
+// the shared one serves many organizations.
+func (r *Registry) unhelpful(key tokenstore.Key, a oauthflow.Access) *atomic.Int64 {
+	k := restKey{key, a}
+	if rest := r.rests.Load(k); rest != nil {
+		return rest
+	}
+	return r.rests.LoadOrStore(k, new(atomic.Int64))
+}
+
+// again repeats a request that the API answered with 401, with a renewed token,
+// or returns that answer where repeating is not possible.
+func (i *Integration) again(req *http.Request, refused *http.Response) (*http.Response, error) {
+	src := i.bound.sourceOf(i.snap)
+	unhelpful := i.reg.unhelpful(src.target.Key, src.target.Access)
 	replayable := req.Body == nil || req.Body == http.NoBody || req.GetBody != nil
 	if !replayable || time.Now().UnixNano() < unhelpful.Load() {
 		return refused, nil
 	}
-	next, err := t.in.reg.flows.Renew(req.Context(), sl.def.target(snap.Key()), snap.Generation())
+	next, err := i.reg.flows.Renew(req.Context(), src.target, i.snap.Generation())
 	if err != nil {
 		_ = refused.Body.Close()
-		return nil, t.in.reg.wrap(sl.def, sl.org, err)
+		return nil, i.reg.wrap(i.bound.def, i.bound.slot.choice, err)
 	}
-	t.in.tell(next)
-	again := t.with(req, next)
+	i.tell(next)
+	repeated := i.authorize(req, next)
 	if req.GetBody != nil {
-		if again.Body, err = req.GetBody(); err != nil {
+		if repeated.Body, err = req.GetBody(); err != nil {
 			return refused, nil //nolint:nilerr // the 401 is the better answer than why it could not be repeated
 		}
 	}
 	_, _ = io.CopyN(io.Discard, refused.Body, drainLimit)
 	_ = refused.Body.Close()
-	res, err := t.in.reg.cfg.APITransport.RoundTrip(again)
+	res, err := i.transport().RoundTrip(repeated)
 	if err == nil && res.StatusCode == http.StatusUnauthorized {
 		unhelpful.Store(time.Now().Add(renewalPause).UnixNano())
 	}
 	return res, err
 }
 
-func (t *apiTransport) with(req *http.Request, snap *oauthflow.Snapshot) *http.Request {
+// authorize returns req with a token.
+func (i *Integration) authorize(req *http.Request, snap *oauthflow.Snapshot) *http.Request {
 	req = req.Clone(req.Context())
-	header, token := t.in.slot.def.APIHeader, snap.AccessToken().Reveal()
+	header, token := i.bound.def.APIHeader, snap.AccessToken().Reveal()
 	if http.CanonicalHeaderKey(header) == "Authorization" {
 		// Whatever token_type says: Slack's "bot" and others' "user" are not schemes.
 		token = "Bearer " + token
@@ -89,9 +116,9 @@ func (t *apiTransport) with(req *http.Request, snap *oauthflow.Snapshot) *http.R
 	return req
 }
 
-func (t *apiTransport) bare(req *http.Request) *http.Request {
+func (i *Integration) bare(req *http.Request) *http.Request {
 	req = req.Clone(req.Context())
-	req.Header.Del(t.in.slot.def.APIHeader)
+	req.Header.Del(i.bound.def.APIHeader)
 	return req
 }
 

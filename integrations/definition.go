@@ -15,7 +15,6 @@ import (
 	"github.com/bifrost-go/bifrost/internal/loopback"
 	"github.com/bifrost-go/bifrost/internal/scope"
 	"github.com/bifrost-go/bifrost/oauthflow"
-	"github.com/bifrost-go/bifrost/tokenstore"
 )
 
 // Definition describes one integration: an external API and how to reach it.
@@ -88,54 +87,71 @@ func (d *Definition) ID() string {
 	return uuid.NewSHA1(idSpace, []byte(d.Org+"\x00"+d.Name)).String()
 }
 
-// definition is a validated Definition with what is derived from it.
+// definition is a validated Definition with what is derived from it. It is never
+// changed.
 type definition struct {
 	Definition
 	id          string
+	source      string
+	record      DefinitionRecord // of a stored one
+	fault       error            // why a stored one cannot be used; nil usually
 	redirectURI string
 	hosts       []apiHost
+	variables   []string // of the URLs beside entity_id, sorted
+	// restricted: requests go to public addresses only, because the hosts are not
+	// the program's own choice.
+	restricted  bool
+	fingerprint string
 }
 
+// newDefinition prepares a definition from code.
 func newDefinition(d Definition, baseURL *url.URL) (*definition, error) {
-	fail := func(format string, args ...any) (*definition, error) {
-		return nil, fmt.Errorf("integrations: definition %q: "+format, append([]any{d.Name}, args...)...)
+	def := &definition{Definition: d, id: d.ID(), source: SourceCode}
+	if err := def.prepare(baseURL); err != nil {
+		return nil, err
 	}
-	if !namePattern.MatchString(d.Name) {
-		return fail("Name must match [A-Za-z][A-Za-z0-9_.-]{0,63}")
+	def.restricted = def.OAuth != nil && def.OAuth.HostVariable()
+	return def, nil
+}
+
+// prepare validates d and fills in what follows from it.
+func (d *definition) prepare(baseURL *url.URL) error {
+	if d.OAuth != nil {
+		d.OAuth = copyClient(d.OAuth)
 	}
-	if d.Org != "" && !ValidOrg(d.Org) {
-		return fail("Org must match [A-Za-z0-9._~-]{1,128} and not be \".\" or \"..\"")
+	if err := validateDefinition(d.Definition); err != nil {
+		return err
 	}
-	if d.APIHeader == "" {
-		d.APIHeader = "Authorization"
-	} else if !headerPattern.MatchString(d.APIHeader) {
-		return fail("APIHeader %q is not a header name", d.APIHeader)
-	}
-	def := &definition{Definition: d, id: d.ID()}
+	d.APIHeader = cmp.Or(d.APIHeader, "Authorization")
+	d.APIHosts = slices.Clone(d.APIHosts)
+	d.Config = copyFields(d.Config)
 	for _, host := range d.APIHosts {
 		h, err := parseAPIHost(host)
 		if err != nil {
-			return fail("APIHosts: %w", err)
+			return err // validateDefinition has parsed it as well
 		}
-		def.hosts = append(def.hosts, h)
+		d.hosts = append(d.hosts, h)
 	}
-	def.APIHosts = slices.Clone(d.APIHosts)
-	if d.OAuth != nil {
-		client := copyClient(d.OAuth)
-		if err := client.Validate(); err != nil {
-			return fail("OAuth: %w", err)
+	if d.OAuth == nil {
+		return nil
+	}
+	d.OAuth.Flow = cmp.Or(d.OAuth.Flow, oauthflow.AuthorizationCode)
+	for name := range d.OAuth.Variables {
+		if name != entityVariable {
+			d.variables = append(d.variables, name)
 		}
-		client.Flow = cmp.Or(client.Flow, oauthflow.AuthorizationCode)
-		def.OAuth = client
+	}
+	slices.Sort(d.variables)
+	if d.OAuth.Flow == oauthflow.AuthorizationCode {
 		// Org-owned definitions have a path of their own, so that a code meant for
 		// one organization's provider can never arrive at another's.
 		last := d.Name
 		if d.Org != "" {
-			last = def.id
+			last = d.id
 		}
-		def.redirectURI = baseURL.JoinPath("oauth", "callback", last).String()
+		d.redirectURI = baseURL.JoinPath("oauth", "callback", last).String()
 	}
-	return def, nil
+	return nil
 }
 
 // copyClient returns a copy that shares nothing that can be changed: what was
@@ -155,18 +171,21 @@ func copyClient(c *oauthflow.Client) *oauthflow.Client {
 	return &d
 }
 
-// key returns the connection key of this definition in org; the empty org is the
-// integration-level connection.
-func (d *definition) key(org string) tokenstore.Key {
-	return tokenstore.Key{Definition: d.id, Org: org}
+func copyFields(fields []ConfigField) []ConfigField {
+	fields = slices.Clone(fields)
+	for i := range fields {
+		fields[i].Options = slices.Clone(fields[i].Options)
+	}
+	return fields
 }
 
-func (d *definition) target(key tokenstore.Key) oauthflow.Target {
-	return oauthflow.Target{
-		Key: key, Name: d.Name, Client: d.OAuth,
-		EntityID: d.DefaultEntityID, RedirectURI: d.redirectURI,
-	}
+// interactive reports whether a person connects it in a browser.
+func (d *definition) interactive() bool {
+	return d.OAuth != nil && d.OAuth.Flow == oauthflow.AuthorizationCode
 }
+
+// fallsBack reports whether org may be served by the integration-level connection.
+func (d *definition) fallsBack(org string) bool { return org != "" && d.Org == "" && !d.NoFallback }
 
 // apiHost is one entry of APIHosts.
 type apiHost struct {

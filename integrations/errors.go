@@ -29,9 +29,18 @@ var (
 	// ErrNotOwn: the scope is served by the fallback, and the fallback is not
 	// its to change.
 	ErrNotOwn = errors.New("not this organization's own connection")
-	// ErrInvalid: the definition does not fit what was asked, for example an
-	// unresolved {entity_id}.
-	ErrInvalid = errors.New("invalid definition")
+	// ErrInvalid: the definition or its configuration does not fit what was asked,
+	// for example an unresolved {entity_id}.
+	ErrInvalid = errors.New("definition, configuration or option not valid")
+	// ErrExists: there is one already.
+	ErrExists = errors.New("exists already")
+	// ErrCodeDefined: the definition comes from code, and can be changed there only.
+	ErrCodeDefined = errors.New("defined in code")
+	// ErrNotOwnDefinition: the organization uses the global definition, which is
+	// not its to change.
+	ErrNotOwnDefinition = errors.New("not this organization's own definition")
+	// ErrBusy: asked too often.
+	ErrBusy = errors.New("too many requests")
 )
 
 // Error says why an integration could not be had. It holds no secret.
@@ -85,6 +94,8 @@ var codes = map[error]string{
 	ErrNotFound: "not_found", ErrNotConnected: "not_connected", ErrReauthRequired: "reauth_required",
 	ErrUnavailable: "unavailable", ErrNoOrg: "no_org", ErrForbiddenOrg: "forbidden_org",
 	ErrNotInteractive: "not_interactive", ErrNotOwn: "not_own_connection", ErrInvalid: "invalid",
+	ErrExists: "exists", ErrCodeDefined: "code_defined", ErrNotOwnDefinition: "not_own_definition", ErrBusy: "busy",
+	ErrConflict: "conflict",
 }
 
 // ErrorCode returns Kind as a code, such as "reauth_required". It is what the
@@ -93,20 +104,20 @@ func (e *Error) ErrorCode() string { return codes[e.Kind] }
 
 // wrap translates an error of the token machinery. Errors of contexts stay what
 // they are: the caller went away, the integration is not to blame.
-func (r *Registry) wrap(d *definition, org string, err error) error {
+func (r *Registry) wrap(d *definition, c choice, err error) error {
 	var conn *oauthflow.ConnectionError
 	if !errors.As(err, &conn) {
 		return err
 	}
 	e := &Error{
-		Integration: d.Name, Org: org, Status: conn.Status, Code: conn.Code, Reason: conn.Reason,
+		Integration: d.Name, Org: c.scope.Org, Status: conn.Status, Code: conn.Code, Reason: conn.Reason,
 		RetryAfter: conn.RetryAfter, Detail: conn.Message, Err: err,
 	}
 	switch {
 	case errors.Is(err, oauthflow.ErrNotConnected):
-		e.Kind, e.ConnectURL = ErrNotConnected, r.connectURL(d, org)
+		e.Kind, e.ConnectURL = ErrNotConnected, r.connectURL(d, c)
 	case errors.Is(err, oauthflow.ErrReauthRequired):
-		e.Kind, e.ConnectURL = ErrReauthRequired, r.connectURL(d, org)
+		e.Kind, e.ConnectURL = ErrReauthRequired, r.connectURL(d, c)
 	default:
 		e.Kind = ErrUnavailable
 	}

@@ -282,14 +282,14 @@ func TestDefineRefusesWhatCannotWork(t *testing.T) {
 		change func(*integrations.Definition)
 		says   string
 	}{
-		{"no name", func(d *integrations.Definition) { d.Name = "" }, "Name must match"},
-		{"name with a slash", func(d *integrations.Definition) { d.Name = "a/b" }, "Name must match"},
-		{"org dots", func(d *integrations.Definition) { d.Org = ".." }, "Org must match"},
-		{"API host with scheme", func(d *integrations.Definition) { d.APIHosts = []string{"https://api.example.com"} }, "APIHosts"},
+		{"no name", func(d *integrations.Definition) { d.Name = "" }, "name must be"},
+		{"name with a slash", func(d *integrations.Definition) { d.Name = "a/b" }, "name must be"},
+		{"org dots", func(d *integrations.Definition) { d.Org = ".." }, "org must be"},
+		{"API host with scheme", func(d *integrations.Definition) { d.APIHosts = []string{"https://api.example.com"} }, "api_hosts[0]"},
 		{"API host wildcard", func(d *integrations.Definition) { d.APIHosts = []string{"*.example.com"} }, "wildcard"},
-		{"header", func(d *integrations.Definition) { d.APIHeader = "X Token" }, "APIHeader"},
-		{"no client id", func(d *integrations.Definition) { d.OAuth.ClientID = "" }, "ClientID"},
-		{"http token URL", func(d *integrations.Definition) { d.OAuth.TokenURL = "http://login.example.com/token" }, "TokenURL"},
+		{"header", func(d *integrations.Definition) { d.APIHeader = "X Token" }, "api_header"},
+		{"no client id", func(d *integrations.Definition) { d.OAuth.ClientID = "" }, "oauth.client_id"},
+		{"http token URL", func(d *integrations.Definition) { d.OAuth.TokenURL = "http://login.example.com/token" }, "oauth.token_url"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := definition("Graph")

@@ -30,6 +30,8 @@ type idp struct {
 	refresh  map[string]string // live refresh token → account
 	issued   int
 	fail     func(form url.Values) *http.Response
+	// grantsCredentials: the client credentials grant works.
+	grantsCredentials bool
 }
 
 func newIDP() *idp {
@@ -58,6 +60,9 @@ func (p *idp) RoundTrip(req *http.Request) (*http.Response, error) {
 		live, presented = p.refresh, form.Get("refresh_token")
 	}
 	account, ok := live[presented]
+	if form.Get("grant_type") == "client_credentials" && p.grantsCredentials {
+		account, ok = "app", true
+	}
 	if !ok {
 		return reply(400, map[string]any{"error": "invalid_grant"}), nil
 	}
@@ -71,6 +76,20 @@ func (p *idp) RoundTrip(req *http.Request) (*http.Response, error) {
 		"refresh_token": rt, "expires_in": p.lifetime, "instance_url": "https://na1.example.com",
 		"authed_user": map[string]any{"id": "U1", "access_token": "xoxp-of-the-user"},
 	}), nil
+}
+
+// request returns the nth token request.
+func (p *idp) request(n int) url.Values {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.requests[n]
+}
+
+// fails makes every token request fail.
+func (p *idp) fails(answer func() *http.Response) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fail = func(url.Values) *http.Response { return answer() }
 }
 
 func (p *idp) count() int {
@@ -88,21 +107,23 @@ func reply(status int, body any) *http.Response {
 // world is a registry with a provider behind it.
 type world struct {
 	*integrations.Registry
-	idp    *idp
-	store  tokenstore.Store
-	sealer *tokenstore.Sealer
+	idp         *idp
+	store       tokenstore.Store
+	definitions integrations.Store
+	sealer      *tokenstore.Sealer
 }
 
 func newWorld(t testing.TB, change ...func(*integrations.Config)) *world {
 	t.Helper()
 	keys, err := tokenstore.ParseKeyring(tokenstore.GenerateKey())
 	require.NoError(t, err)
-	w := &world{idp: newIDP(), store: tokenstore.NewMemory(), sealer: tokenstore.NewSealer(keys)}
+	w := &world{idp: newIDP(), store: tokenstore.NewMemory(), definitions: integrations.NewMemory(), sealer: tokenstore.NewSealer(keys)}
 	base, err := url.Parse("https://app.example.com")
 	require.NoError(t, err)
 	cfg := integrations.Config{
-		BaseURL: base, Tokens: w.store, Sealer: w.sealer, Transport: w.idp,
+		BaseURL: base, Tokens: w.store, Definitions: w.definitions, Sealer: w.sealer, Transport: w.idp,
 		Logger: slog.New(slog.DiscardHandler),
+		Egress: []string{"*.example.com"}, // else names that do not exist are looked up
 	}
 	for _, c := range change {
 		c(&cfg)
@@ -149,7 +170,8 @@ func (w *world) connect(t testing.TB, name, account string, opts ...integrations
 	redirect, err := url.Parse(u.Query().Get("redirect_uri"))
 	require.NoError(t, err)
 	last := redirect.Path[strings.LastIndex(redirect.Path, "/")+1:]
-	id, ok := w.CallbackDefinition(last)
+	id, ok, err := w.CallbackDefinition(t.Context(), last)
+	require.NoError(t, err)
 	require.True(t, ok, "callback path %q belongs to no definition", redirect.Path)
 	_, err = w.Callback(t.Context(), oauthflow.CallbackRequest{
 		RawQuery:   url.Values{"code": {code}, "state": {u.Query().Get("state")}}.Encode(),

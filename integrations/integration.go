@@ -12,16 +12,17 @@ import (
 
 	"github.com/bifrost-go/bifrost/internal/scope"
 	"github.com/bifrost-go/bifrost/oauthflow"
+	"github.com/bifrost-go/bifrost/tokenstore"
 )
 
 // Integration is one external API as one organization sees it, with a token
 // that was fresh when Get returned. It is immutable and shared; ask for it again
 // rather than keeping it.
 type Integration struct {
-	reg  *Registry
-	slot *slot
-	snap *oauthflow.Snapshot // nil without OAuth
-	run  *scope.Run          // the workflow run it was handed to, or nil
+	reg   *Registry
+	bound *bound
+	snap  *oauthflow.Snapshot // nil without OAuth
+	run   *scope.Run          // the workflow run it was handed to, or nil
 }
 
 // forRun returns a copy that tells run every secret before handing it out, so
@@ -30,6 +31,9 @@ func (i *Integration) forRun(run *scope.Run) *Integration {
 	j := *i
 	j.run = run
 	j.tell(j.snap)
+	for _, secret := range j.bound.config.secrets() {
+		run.Redact(secret.Reveal())
+	}
 	return &j
 }
 
@@ -40,25 +44,31 @@ func (i *Integration) tell(snap *oauthflow.Snapshot) {
 }
 
 // Name returns the integration's name.
-func (i *Integration) Name() string { return i.slot.def.Name }
+func (i *Integration) Name() string { return i.bound.def.Name }
 
 // Description returns the definition's description.
-func (i *Integration) Description() string { return i.slot.def.Description }
+func (i *Integration) Description() string { return i.bound.def.Description }
 
-// EntityID returns the external tenant: the one the grant was made under, or
-// the definition's default.
-func (i *Integration) EntityID() string {
-	if i.snap != nil {
-		return i.snap.EntityID()
-	}
-	return i.slot.def.DefaultEntityID
-}
+// EntityID returns the external tenant: the one that the organization is mapped
+// to, else the definition's default. Where the integration-level connection
+// answers, it may have been made under another one.
+func (i *Integration) EntityID() string { return i.bound.entityID }
+
+// EntityName returns the mapped tenant's name, if the mapping has one.
+func (i *Integration) EntityName() string { return i.bound.entityName }
+
+// Config returns the configuration: the definition's defaults, with what the
+// organization has set over them.
+func (i *Integration) Config() Values { return i.bound.config }
 
 // Fallback reports whether an organization asked and the integration-level
 // connection answers.
 func (i *Integration) Fallback() bool {
-	return i.snap != nil && i.snap.Key().Org != i.slot.org
+	return i.snap != nil && i.snap.Key().Org != i.org()
 }
+
+// org is the organization that asked; empty in the global scope.
+func (i *Integration) org() string { return i.bound.slot.choice.scope.Org }
 
 // OAuth returns what is known of the token. It is never nil; an integration
 // without OAuth says so by Configured.
@@ -165,26 +175,28 @@ type tokenSource struct {
 }
 
 func (s tokenSource) Token() (*oauth2.Token, error) {
-	snap, err := s.in.fresh(s.ctx)
+	in, err := s.in.now(s.ctx)
 	if err != nil {
 		return nil, err
 	}
 	return &oauth2.Token{
-		AccessToken: snap.AccessToken().Reveal(), TokenType: "Bearer", Expiry: snap.ExpiresAt(),
+		AccessToken: in.snap.AccessToken().Reveal(), TokenType: "Bearer", Expiry: in.snap.ExpiresAt(),
 	}, nil
 }
 
-// fresh returns the connection's token as of now.
-func (i *Integration) fresh(ctx context.Context) (*oauthflow.Snapshot, error) {
-	now, err := i.reg.view(ctx, i.slot)
-	if err != nil {
+// now returns the integration as of now, for the same run.
+func (i *Integration) now(ctx context.Context) (*Integration, error) {
+	sl := i.bound.slot
+	now, err := i.reg.get(ctx, sl.name, sl.choice)
+	switch {
+	case err != nil:
 		return nil, err
+	case now.snap == nil:
+		return nil, &Error{Integration: i.Name(), Org: i.org(), Kind: ErrInvalid, Detail: "the definition has no OAuth"}
+	case i.run != nil:
+		return now.forRun(i.run), nil
 	}
-	if now.snap == nil {
-		return nil, &Error{Integration: i.Name(), Org: i.slot.org, Kind: ErrInvalid, Detail: "the definition has no OAuth"}
-	}
-	i.tell(now.snap)
-	return now.snap, nil
+	return now, nil
 }
 
 // Client returns an HTTP client for the API. Per request it looks the token up,
@@ -193,4 +205,15 @@ func (i *Integration) fresh(ctx context.Context) (*oauthflow.Snapshot, error) {
 // it renews the token once and repeats the request, if the body can be replayed.
 func (i *Integration) Client() *http.Client {
 	return &http.Client{Transport: &apiTransport{in: i}}
+}
+
+// secrets returns the secret values.
+func (v Values) secrets() []tokenstore.Secret {
+	var list []tokenstore.Secret
+	for _, e := range v.entries() {
+		if !e.datum.secret.IsZero() {
+			list = append(list, e.datum.secret)
+		}
+	}
+	return list
 }

@@ -22,35 +22,43 @@ type ConnectOptions struct {
 // returns the URL to send the browser to, and the cookie to set. Nothing changes
 // for a connection that exists until the flow is finished.
 func (r *Registry) Connect(ctx context.Context, name string, o ConnectOptions, opts ...Option) (*oauthflow.Started, error) {
-	d, s, err := r.find(ctx, name, opts)
+	d, c, err := r.usable(ctx, name, opts)
 	if err != nil {
 		return nil, err
 	}
-	if d.OAuth == nil || d.OAuth.Flow != oauthflow.AuthorizationCode {
-		return nil, &Error{Integration: name, Org: s.Org, Kind: ErrNotInteractive,
+	if !d.interactive() {
+		return nil, &Error{Integration: d.Name, Org: c.scope.Org, Kind: ErrNotInteractive,
 			Detail: "its definition has no authorization code flow"}
 	}
-	if err := d.OAuth.Check(d.DefaultEntityID, nil); err != nil {
-		return nil, &Error{Integration: name, Org: s.Org, Kind: ErrInvalid, Detail: err.Error(), Err: err}
-	}
-	started, err := r.flows.Start(ctx, d.target(d.key(s.Org)), oauthflow.StartOptions{Principal: o.Principal, ReturnTo: o.ReturnTo})
+	e, err := r.effective(ctx, d, c.scope.Org)
 	if err != nil {
-		return nil, fmt.Errorf("integrations: connect %s: %w", name, err)
+		return nil, err
+	}
+	if err := d.OAuth.Check(e.entityID, e.values); err != nil {
+		return nil, &Error{Integration: d.Name, Org: c.scope.Org, Kind: ErrInvalid, Detail: err.Error(), Err: err}
+	}
+	started, err := r.flows.Start(ctx, r.target(d, e, c.key(d)), oauthflow.StartOptions{Principal: o.Principal, ReturnTo: o.ReturnTo})
+	if err != nil {
+		return nil, fmt.Errorf("integrations: connect %s: %w", d.Name, err)
 	}
 	return started, nil
 }
 
 // CallbackDefinition returns the id of the definition that a callback path
 // belongs to: a global definition's name, or an organization's definition's id.
-func (r *Registry) CallbackDefinition(last string) (string, bool) {
+// An error means that the store could not be read.
+func (r *Registry) CallbackDefinition(ctx context.Context, last string) (id string, ok bool, err error) {
+	if err := r.upToDate(ctx); err != nil {
+		return "", false, r.unread(ctx, "", "", err)
+	}
 	defs := r.defs.Load()
 	if d := defs.byName[defName{"", last}]; d != nil {
-		return d.id, true
+		return d.id, true, nil
 	}
-	if d := defs.byID[last]; d != nil && d.Org != "" {
-		return d.id, true
+	if d := defs.byID(last); d != nil && d.Org != "" {
+		return d.id, true, nil
 	}
-	return "", false
+	return "", false, nil
 }
 
 // Callback finishes a flow. Errors are *oauthflow.CallbackError.
@@ -59,74 +67,103 @@ func (r *Registry) Callback(ctx context.Context, req oauthflow.CallbackRequest) 
 }
 
 // Refresh renews the scope's own connection now, even if its token is still
-// good, and returns the status afterwards. It never touches the fallback.
+// good, and returns the status afterwards; with client credentials it asks for a
+// token. It never touches the fallback.
 func (r *Registry) Refresh(ctx context.Context, name string, opts ...Option) (Status, error) {
-	d, s, err := r.own(ctx, name, opts)
+	d, c, t, err := r.own(ctx, name, opts)
 	if err != nil {
 		return Status{}, err
 	}
-	if _, err = r.flows.Renew(ctx, d.target(d.key(s.Org)), oauthflow.AnyGeneration); err != nil {
-		return Status{}, r.wrap(d, s.Org, err)
+	if _, err = r.flows.Renew(ctx, t, oauthflow.AnyGeneration); err != nil {
+		return Status{}, r.wrap(d, c, err)
 	}
-	return r.status(ctx, d, s.Org)
+	return r.status(ctx, d, c)
 }
 
 // Disconnect removes the scope's own connection, and revokes it at the provider
 // where that is possible. The removal never depends on the provider. actor is
 // who did it, for the history. It never touches the fallback.
 func (r *Registry) Disconnect(ctx context.Context, name, actor string, opts ...Option) (oauthflow.Revocation, error) {
-	d, s, err := r.own(ctx, name, opts)
+	d, c, t, err := r.own(ctx, name, opts)
 	if err != nil {
 		return "", err
 	}
-	revocation, err := r.flows.Disconnect(ctx, d.target(d.key(s.Org)), actor)
+	if !d.interactive() {
+		return "", &Error{Integration: d.Name, Org: c.scope.Org, Kind: ErrNotInteractive,
+			Detail: "its tokens are had with the client's own credentials; change or delete the definition instead"}
+	}
+	revocation, err := r.flows.Disconnect(ctx, t, actor)
 	if err != nil {
-		return "", r.wrap(d, s.Org, err)
+		return "", r.wrap(d, c, err)
 	}
 	return revocation, nil
 }
 
 // Events returns the history of the definition that name means in the scope,
 // newest first, at most limit, older than the event with id before (0: newest).
-// In an organization's scope only its own connections' events are returned.
+// In an organization's scope only its own connections' and settings' events are
+// returned.
 func (r *Registry) Events(ctx context.Context, name string, before int64, limit int, opts ...Option) ([]tokenstore.Event, error) {
-	d, s, err := r.find(ctx, name, opts)
+	d, c, err := r.find(ctx, name, opts)
 	if err != nil {
 		return nil, err
 	}
 	match := tokenstore.Match{Definition: d.id}
-	if s.Kind == scope.Org {
-		match.Org = &s.Org
+	if c.scope.Kind == scope.Org {
+		match.Org = &c.scope.Org
 	}
 	list, err := r.cfg.Tokens.Events(ctx, match, before, limit)
 	if err != nil {
-		return nil, fmt.Errorf("integrations: history of %s: %w", name, err)
+		return nil, fmt.Errorf("integrations: history of %s: %w", d.Name, err)
 	}
 	return list, nil
 }
 
+// usable finds a definition that is fit for use.
+func (r *Registry) usable(ctx context.Context, name string, opts []Option) (*definition, choice, error) {
+	d, c, err := r.find(ctx, name, opts)
+	switch {
+	case err != nil:
+		return nil, c, err
+	case d.fault != nil:
+		return nil, c, d.broken(c.scope.Org)
+	case r.defs.Load().shadowed(d):
+		return nil, c, &Error{Integration: d.Name, Org: c.scope.Org, Kind: ErrCodeDefined,
+			Detail: "the definition from code is used in its place; this one can only be deleted"}
+	}
+	return d, c, nil
+}
+
 // own finds a definition and makes sure that the scope has a connection of its
-// own under it.
-func (r *Registry) own(ctx context.Context, name string, opts []Option) (*definition, scope.Scope, error) {
-	d, s, err := r.find(ctx, name, opts)
+// own under it; the target says how to talk about it.
+func (r *Registry) own(ctx context.Context, name string, opts []Option) (*definition, choice, oauthflow.Target, error) {
+	d, c, err := r.usable(ctx, name, opts)
 	if err != nil {
-		return nil, s, err
+		return nil, c, oauthflow.Target{}, err
+	}
+	fail := func(kind error, st Status, detail string) (*definition, choice, oauthflow.Target, error) {
+		return nil, c, oauthflow.Target{}, &Error{Integration: d.Name, Org: c.scope.Org, Status: tokenstore.NotConnected,
+			Kind: kind, ConnectURL: st.ConnectURL, Detail: detail}
 	}
 	if d.OAuth == nil {
-		return nil, s, &Error{Integration: name, Org: s.Org, Kind: ErrNotInteractive, Detail: "its definition has no OAuth"}
+		return fail(ErrNotInteractive, Status{}, "its definition has no OAuth")
 	}
-	st, err := r.status(ctx, d, s.Org)
+	e, err := r.effective(ctx, d, c.scope.Org)
 	if err != nil {
-		return nil, s, err
+		return nil, c, oauthflow.Target{}, err
 	}
-	switch st.Via {
-	case ViaOwn:
-		return d, s, nil
-	case ViaFallback:
-		return nil, s, &Error{Integration: name, Org: s.Org, Status: tokenstore.NotConnected, Kind: ErrNotOwn,
-			ConnectURL: st.ConnectURL, Detail: "it is served by the shared connection, which only the global scope may change"}
-	default:
-		return nil, s, &Error{Integration: name, Org: s.Org, Status: tokenstore.NotConnected, Kind: ErrNotConnected,
-			ConnectURL: st.ConnectURL}
+	t := r.target(d, e, c.key(d))
+	if !d.interactive() && e.ownsCredentials(d, c.scope.Org) {
+		return d, c, t, nil
 	}
+	st, err := r.status(ctx, d, c)
+	switch {
+	case err != nil:
+		return nil, c, t, err
+	case st.Via == ViaOwn:
+		return d, c, t, nil
+	case st.Via == ViaFallback || !d.interactive() && d.fallsBack(c.scope.Org):
+		return fail(ErrNotOwn, st, "it is served by the shared connection, which only the global scope may change")
+	}
+	return fail(ErrNotConnected, st, "")
 }

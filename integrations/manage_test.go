@@ -178,15 +178,19 @@ func TestCallbackPathsBelongToOneDefinition(t *testing.T) {
 	own := definition("Graph")
 	own.Org = "acme"
 	require.NoError(t, w.Define(own))
-	global, found := w.CallbackDefinition("Graph")
+	global, found, err := w.CallbackDefinition(t.Context(), "Graph")
+	require.NoError(t, err)
 	require.True(t, found)
-	mine, found := w.CallbackDefinition(own.ID())
+	mine, found, err := w.CallbackDefinition(t.Context(), own.ID())
+	require.NoError(t, err)
 	require.True(t, found)
 	require.NotEqual(t, global, mine)
 	d := definition("Graph")
-	_, found = w.CallbackDefinition(d.ID())
+	_, found, err = w.CallbackDefinition(t.Context(), d.ID())
+	require.NoError(t, err)
 	require.False(t, found, "global definitions have one path, by name")
-	_, found = w.CallbackDefinition("nope")
+	_, found, err = w.CallbackDefinition(t.Context(), "nope")
+	require.NoError(t, err)
 	require.False(t, found)
 
 	// A flow of one cannot finish on the other's path.

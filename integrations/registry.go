@@ -1,19 +1,17 @@
 package integrations
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/http"
 	"net/url"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/bifrost-go/bifrost/internal/promap"
 	"github.com/bifrost-go/bifrost/internal/scope"
 	"github.com/bifrost-go/bifrost/oauthflow"
 	"github.com/bifrost-go/bifrost/tokenstore"
@@ -26,6 +24,12 @@ type Config struct {
 	BaseURL *url.URL
 	// Tokens keeps connections and flows. Required.
 	Tokens tokenstore.Store
+	// Definitions keeps definitions made at run time, and settings. Required.
+	Definitions Store
+	// InTx runs fn so that what it writes to Tokens and Definitions, with the context
+	// that it gets, is kept together or not at all. Nil: each write stands alone, and
+	// a process that dies between two of them leaves the first.
+	InTx func(ctx context.Context, fn func(ctx context.Context) error) error
 	// Sealer seals tokens before they reach the store. Required.
 	Sealer *tokenstore.Sealer
 	// SingleTenant makes the global scope the default instead of an error.
@@ -35,9 +39,17 @@ type Config struct {
 	// APITransport makes the API requests of Integration.Client; nil means
 	// http.DefaultTransport.
 	APITransport http.RoundTripper
-	// Staleness is how old this process's knowledge of a connection may be before
-	// Get reads the record again; default 1 s.
+	// Staleness is how old this process's knowledge of a connection or a definition
+	// may be before Get reads it again; default 1 s.
 	Staleness time.Duration
+	// Egress opens destinations, beside public addresses over https, that definitions
+	// made at run time may reach; see bifrost.Config.Egress.
+	Egress []string
+	// EgressProxy lets requests of definitions made at run time go through the
+	// environment's proxy; see bifrost.Config.EgressProxy.
+	EgressProxy bool
+	// EventRetention is how long events are kept; 0: for good.
+	EventRetention time.Duration
 	// Logger defaults to slog.Default().
 	Logger *slog.Logger
 }
@@ -47,73 +59,92 @@ type Config struct {
 type Registry struct {
 	cfg   Config
 	flows *oauthflow.Manager
+	out   *outbound
 
 	mu   sync.Mutex // held to change defs
 	defs atomic.Pointer[definitions]
 
-	slots slotMap
-}
+	feed     *feed
+	synced   atomic.Bool // the store was read once
+	alarmed  atomic.Pointer[time.Time]
+	settings promap.Map[SettingsKey, settingsEntry]
 
-// definitions is an immutable set; changing it means replacing it.
-type definitions struct {
-	byID   map[string]*definition
-	byName map[defName]*definition
+	// What Get found, by what it was asked for. Most calls choose no user, account
+	// or access: theirs is the shorter key, which is found sooner.
+	slots     promap.Map[defName, slot]
+	moreSlots promap.Map[slotKey, slot]
+	rests     promap.Map[restKey, atomic.Int64]
+	tests     testLimit
 }
-
-type defName struct{ org, name string }
 
 // New makes a registry. It starts nothing; see [Registry.Run].
 func New(cfg Config) (*Registry, error) {
-	if cfg.BaseURL == nil || cfg.Tokens == nil || cfg.Sealer == nil {
-		return nil, errors.New("integrations: Config needs BaseURL, Tokens and Sealer")
+	if cfg.BaseURL == nil || cfg.Tokens == nil || cfg.Definitions == nil || cfg.Sealer == nil {
+		return nil, errors.New("integrations: Config needs BaseURL, Tokens, Definitions and Sealer")
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	if cfg.APITransport == nil {
-		cfg.APITransport = http.DefaultTransport
+	if cfg.InTx == nil {
+		cfg.InTx = func(ctx context.Context, fn func(ctx context.Context) error) error { return fn(ctx) }
 	}
-	r := &Registry{cfg: cfg}
-	r.defs.Store(&definitions{})
-	flows, err := oauthflow.New(oauthflow.Config{
-		Store: cfg.Tokens, Sealer: cfg.Sealer, Targets: r, Transport: cfg.Transport,
+	r := &Registry{cfg: cfg, feed: newFeed()}
+	r.defs.Store(newDefinitions(nil, nil))
+	var err error
+	if r.out, err = newOutbound(cfg); err != nil {
+		return nil, err
+	}
+	r.flows, err = oauthflow.New(oauthflow.Config{
+		Store: cfg.Tokens, Sealer: cfg.Sealer, Targets: r, Transport: cfg.Transport, Also: r.sync,
 		Logger: cfg.Logger, Staleness: cfg.Staleness, Secure: cfg.BaseURL.Scheme == "https",
 	})
 	if err != nil {
 		return nil, err
 	}
-	r.flows = flows
 	return r, nil
 }
 
 // Run follows changes made by other processes until ctx ends. Without it Get
-// works too, but reads the record every time.
-func (r *Registry) Run(ctx context.Context) error { return r.flows.Run(ctx) }
+// works too, but reads the records every time. It also removes events that are
+// older than Config.EventRetention.
+func (r *Registry) Run(ctx context.Context) error {
+	if r.cfg.EventRetention <= 0 {
+		return r.flows.Run(ctx)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	pruned := make(chan struct{})
+	go func() {
+		defer close(pruned)
+		r.prune(ctx)
+	}()
+	defer func() { <-pruned }()
+	defer cancel()
+	return r.flows.Run(ctx)
+}
 
 // Close refuses new refreshes and waits for those under way, a bounded time. It
 // is idempotent.
 func (r *Registry) Close() error { return r.flows.Close() }
 
 // Define adds a definition from code. Its id follows from Org and Name, so the
-// connections of earlier runs attach to it. Defining a name twice is an error.
+// connections of earlier runs attach to it. Defining a name twice is an error; a
+// definition of that name made at run time is shadowed, with a warning. What is
+// wrong with the definition is said by an *[InvalidError].
 func (r *Registry) Define(d Definition) error {
 	def, err := newDefinition(d, r.cfg.BaseURL)
 	if err != nil {
-		return err
+		return fmt.Errorf("integrations: definition %q: %w", d.Name, err)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	old := r.defs.Load()
-	if _, taken := old.byID[def.id]; taken {
+	if old.code[def.id] != nil {
 		return fmt.Errorf("integrations: definition %q: defined already%s; names are unique", d.Name, ownedBy(d.Org))
 	}
-	next := &definitions{byID: maps.Clone(old.byID), byName: maps.Clone(old.byName)}
-	if next.byID == nil {
-		next.byID, next.byName = map[string]*definition{}, map[defName]*definition{}
+	if stored := old.byName[def.owned()]; stored != nil {
+		r.warnShadowed(stored)
 	}
-	next.byID[def.id] = def
-	next.byName[defName{d.Org, d.Name}] = def
-	r.defs.Store(next)
+	r.defs.Store(old.withCode(def))
 	return nil
 }
 
@@ -126,58 +157,77 @@ func ownedBy(org string) string {
 
 // lookup returns the definition that a name means in a scope: the
 // organization's own, else the global one.
-func (r *Registry) lookup(name string, s scope.Scope) (*definition, error) {
-	defs := r.defs.Load()
-	if s.Kind == scope.Org {
-		if d := defs.byName[defName{s.Org, name}]; d != nil {
-			return d, nil
-		}
+func (r *Registry) lookup(ctx context.Context, name string, s scope.Scope) (*definition, error) {
+	if err := r.upToDate(ctx); err != nil {
+		return nil, r.unread(ctx, name, s.Org, err)
 	}
-	if d := defs.byName[defName{"", name}]; d != nil {
+	defs := r.defs.Load()
+	if d := defs.named(name, s); d != nil {
 		return d, nil
 	}
+	return nil, defs.notFound(name, s)
+}
+
+// notFound is the error for a name that means nothing in a scope.
+func (s *definitions) notFound(name string, in scope.Scope) error {
 	if !namePattern.MatchString(name) {
 		name = "" // nothing a stranger sent belongs into an error
 	}
-	e := &Error{Integration: name, Kind: ErrNotFound, Org: s.Org}
-	if len(defs.byID) == 0 {
+	e := &Error{Integration: name, Kind: ErrNotFound, Org: in.Org}
+	if len(s.code)+len(s.stored) == 0 {
 		e.Detail = "nothing is defined yet: call bf.Integrations.Define before Get"
 	}
-	return nil, e
+	return e
 }
 
-// visible returns the definitions that a scope sees, by name. In the global scope
-// these are all, organizations' own included.
-func (r *Registry) visible(s scope.Scope) []*definition {
-	defs := r.defs.Load()
-	var list []*definition
-	for _, d := range defs.byID {
-		own := defs.byName[defName{s.Org, d.Name}]
-		if s.Kind == scope.Global || d.Org == s.Org || d.Org == "" && own == nil {
-			list = append(list, d)
-		}
+// unread is the error for what could not be read from the store of definitions.
+func (r *Registry) unread(ctx context.Context, name, org string, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
-	slices.SortFunc(list, func(a, b *definition) int {
-		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Org, b.Org))
-	})
-	return list
+	r.alarm(ctx, err)
+	if !namePattern.MatchString(name) {
+		name = ""
+	}
+	return &Error{Integration: name, Org: org, Kind: ErrUnavailable, Err: err, Detail: "the store of definitions cannot be read"}
 }
 
 // Target implements oauthflow.Targets: what is needed to talk to the provider on
 // behalf of a stored connection.
-func (r *Registry) Target(_ context.Context, key tokenstore.Key) (oauthflow.Target, error) {
-	d := r.defs.Load().byID[key.Definition]
-	if d == nil || d.OAuth == nil {
-		return oauthflow.Target{}, &Error{Kind: ErrNotFound, Org: key.Org, Detail: "its definition is gone"}
+func (r *Registry) Target(ctx context.Context, key tokenstore.Key) (oauthflow.Target, error) {
+	if err := r.upToDate(ctx); err != nil {
+		return oauthflow.Target{}, r.unread(ctx, "", key.Org, err)
 	}
-	return d.target(key), nil
+	return r.targetOf(ctx, key)
 }
 
-// connectURL is where a person can connect d in org.
-func (r *Registry) connectURL(d *definition, org string) string {
-	u := r.cfg.BaseURL.JoinPath("oauth", "connect", d.Name)
-	if org != "" {
-		u.RawQuery = url.Values{"org": {org}}.Encode()
+// targetOf is Target from what is known. It may be called within a transaction.
+func (r *Registry) targetOf(ctx context.Context, key tokenstore.Key) (oauthflow.Target, error) {
+	d := r.defs.Load().byID(key.Definition)
+	switch {
+	case d == nil || d.fault == nil && d.OAuth == nil:
+		return oauthflow.Target{}, &Error{Kind: ErrNotFound, Org: key.Org, Detail: "its definition is gone"}
+	case d.fault != nil:
+		return oauthflow.Target{}, d.broken(key.Org)
 	}
+	e, err := r.effective(ctx, d, key.Org)
+	if err != nil {
+		return oauthflow.Target{}, err
+	}
+	return r.target(d, e, key), nil
+}
+
+// connectURL is where a person can connect what c is about.
+func (r *Registry) connectURL(d *definition, c choice) string {
+	if !d.interactive() {
+		return ""
+	}
+	u, query := r.cfg.BaseURL.JoinPath("oauth", "connect", d.Name), url.Values{}
+	for name, value := range map[string]string{"org": c.scope.Org, "user": c.user, "account": c.account} {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	u.RawQuery = query.Encode()
 	return u.String()
 }

@@ -2,43 +2,124 @@ package integrations
 
 import (
 	"context"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/bifrost-go/bifrost/internal/scope"
+	"github.com/bifrost-go/bifrost/oauthflow"
+	"github.com/bifrost-go/bifrost/tokenstore"
 )
 
-// Option chooses whose connection a call is about.
+// Option chooses whose connection a call is about, and which of its tokens.
 type Option func(*choice)
 
+// choice is what a call is about.
 type choice struct {
-	scope scope.Scope
-	set   bool
+	scope   scope.Scope
+	said    bool // the scope is said, not the context's
+	user    string
+	account string
+	access  oauthflow.Access
+	err     error // of an option
 }
 
 // Org chooses an organization. The empty organization is no scope, and an error.
 func Org(org string) Option {
-	return func(c *choice) { c.scope, c.set = scope.Of(org), true }
+	return func(c *choice) { c.scope, c.said = scope.Of(org), true }
 }
 
 // Global chooses the integration-level connection, which belongs to no
 // organization.
 func Global() Option {
-	return func(c *choice) { c.scope, c.set = scope.Scope{Kind: scope.Global}, true }
+	return func(c *choice) { c.scope, c.said = scope.Scope{Kind: scope.Global}, true }
 }
 
-// scopeOf decides the scope of a call: said, else the context's.
-func (r *Registry) scopeOf(ctx context.Context, name string, opts []Option) (scope.Scope, error) {
-	s, said := scope.From(ctx), false
+// User chooses the connection that one user of the host made for himself, within
+// the scope. Nothing falls back from it: without one, the call fails with
+// ErrNotConnected. id is the host's, 1 to 256 bytes of printable text.
+func User(id string) Option {
+	return func(c *choice) { c.user = c.label("User", id) }
+}
+
+// Account chooses one of several accounts that are connected within the scope, by
+// a label of the host's choice: 1 to 256 bytes of printable text. Nothing falls
+// back from it.
+func Account(label string) Option {
+	return func(c *choice) { c.account = c.label("Account", label) }
+}
+
+// Scope asks for an access token for another resource, where the provider has one
+// per resource: "https://outlook.office365.com/.default". Several scopes are
+// separated by single spaces. It is for Get; connecting is always about the
+// definition's own scopes.
+func Scope(scope string) Option {
+	return func(c *choice) { c.access.Scope = c.label("Scope", scope) }
+}
+
+// Audience asks for an access token for another audience, for providers that have
+// that parameter.
+func Audience(audience string) Option {
+	return func(c *choice) { c.access.Audience = c.label("Audience", audience) }
+}
+
+const (
+	// maxLabel caps User and Account, which become keys in the store.
+	maxLabel = 256
+	// maxAccess caps Scope and Audience.
+	maxAccess = 2048
+)
+
+// label checks what an option was given. An empty value is refused: it is a
+// forgotten one, and would mean somebody else's connection.
+func (c *choice) label(option, text string) string {
+	limit := maxLabel
+	if option == "Scope" || option == "Audience" {
+		limit = maxAccess
+	}
+	if text == "" || len(text) > limit || !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
+		c.err = fmt.Errorf("integrations.%s needs 1 to %d bytes of text without control characters", option, limit)
+	}
+	return text
+}
+
+// choose decides what a call is about: what it says, else the context's scope.
+func (r *Registry) choose(ctx context.Context, name string, opts []Option) (choice, error) {
+	c := choice{scope: scope.From(ctx)}
 	if len(opts) > 0 {
-		var c choice
-		for _, o := range opts {
-			o(&c)
-		}
-		if c.set {
-			s, said = c.scope, true
+		c = chosen(c, opts)
+		if c.err != nil {
+			return c, &Error{Integration: name, Kind: ErrInvalid, Detail: c.err.Error()}
 		}
 	}
+	var err error
+	c.scope, err = r.scopeOf(ctx, name, c)
+	return c, err
+}
+
+// chosen applies the options to a copy, so that a call without any allocates
+// nothing.
+func chosen(c choice, opts []Option) choice {
+	for _, o := range opts {
+		o(&c)
+	}
+	return c
+}
+
+// personal reports whether the choice is narrower than the scope's own connection.
+func (c *choice) personal() bool { return c.user != "" || c.account != "" }
+
+// key returns the key of the chosen connection under a definition.
+func (c *choice) key(d *definition) tokenstore.Key {
+	return tokenstore.Key{Definition: d.id, Org: c.scope.Org, User: c.user, Account: c.account}
+}
+
+// scopeOf checks the scope of a call.
+func (r *Registry) scopeOf(ctx context.Context, name string, c choice) (scope.Scope, error) {
+	s := c.scope
 	switch {
-	case s.Kind == scope.None && !said && r.cfg.SingleTenant:
+	case s.Kind == scope.None && !c.said && r.cfg.SingleTenant:
 		s = scope.Scope{Kind: scope.Global}
 	case s.Kind == scope.None, s.Kind == scope.Org && s.Org == "":
 		return s, &Error{Integration: name, Kind: ErrNoOrg, Detail: "put one into the context with bf.WithOrg(ctx, org), " +

@@ -2,11 +2,12 @@ package integrations
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/bifrost-go/bifrost/internal/scope"
@@ -14,8 +15,11 @@ import (
 	"github.com/bifrost-go/bifrost/tokenstore"
 )
 
-// SourceCode is the Source of definitions that code made, by [Registry.Define].
-const SourceCode = "code"
+// Where a definition comes from.
+const (
+	SourceCode   = "code"   // made by [Registry.Define]
+	SourceStored = "stored" // made at run time, by [Registry.Create]
+)
 
 // Via says whose connection serves a scope.
 type Via string
@@ -40,6 +44,9 @@ type Status struct {
 	Owner       string // organization that owns the definition; empty if it is global
 	Org         string // organization whose view this is; empty for the global scope
 	Source      string
+	// Shadowed: code defines the same name, so that nobody gets this one. It is
+	// managed by its ID.
+	Shadowed    bool
 	Flow        oauthflow.Flow // empty without OAuth
 	RedirectURI string         // register this with the provider
 	ConnectURL  string         // where a person connects; empty if not interactive
@@ -82,23 +89,25 @@ func (s Status) WithoutFallback() Status {
 	return s
 }
 
-const fallbackMessage = "Served by the shared connection. Connect an account of your own to use it instead."
-
 // List returns the status of every integration that the scope sees, by name. In
-// the global scope these are all, organizations' own included, each in its
-// owner's view.
+// the global scope these are all, organizations' own and shadowed ones included,
+// each in its owner's view.
 func (r *Registry) List(ctx context.Context, opts ...Option) ([]Status, error) {
-	s, err := r.scopeOf(ctx, "", opts)
+	c, err := r.choose(ctx, "", opts)
 	if err != nil {
 		return nil, err
 	}
+	if err := r.upToDate(ctx); err != nil {
+		return nil, r.unread(ctx, "", c.scope.Org, err)
+	}
+	defs := r.defs.Load()
 	var list []Status
-	for _, d := range r.visible(s) {
-		org := s.Org
+	for _, d := range defs.visible(c.scope) {
+		view := c
 		if d.Org != "" {
-			org = d.Org
+			view.scope = scope.Of(d.Org)
 		}
-		st, err := r.status(ctx, d, org)
+		st, err := r.status(ctx, d, view)
 		if err != nil {
 			return nil, err
 		}
@@ -107,29 +116,31 @@ func (r *Registry) List(ctx context.Context, opts ...Option) ([]Status, error) {
 	return list, nil
 }
 
-// Status returns the status of one integration in the scope.
+// Status returns the status of one integration in the scope. [User] and [Account]
+// choose one connection.
 func (r *Registry) Status(ctx context.Context, name string, opts ...Option) (Status, error) {
-	d, s, err := r.find(ctx, name, opts)
+	d, c, err := r.find(ctx, name, opts)
 	if err != nil {
 		return Status{}, err
 	}
-	return r.status(ctx, d, s.Org)
+	return r.status(ctx, d, c)
 }
 
 // Connections yields every connection under the definition that name means in
 // the scope, ordered by key: all organizations' in the global scope, else the
-// scope's own. Disconnected ones are left out. It begins behind after, or at the
-// beginning if that is nil, and reads as it goes; an error ends it.
+// scope's own, and with [User] or [Account] those alone. Disconnected ones are
+// left out. It begins behind after, or at the beginning if that is nil, and reads
+// as it goes; an error ends it.
 func (r *Registry) Connections(ctx context.Context, name string, after *tokenstore.Key, opts ...Option) iter.Seq2[Status, error] {
 	return func(yield func(Status, error) bool) {
-		d, s, err := r.find(ctx, name, opts)
+		d, c, err := r.find(ctx, name, opts)
 		if err != nil {
 			yield(Status{}, err)
 			return
 		}
 		match := tokenstore.Match{Definition: d.id}
-		if s.Kind == scope.Org {
-			match.Org = &s.Org
+		if c.scope.Kind == scope.Org {
+			match.Org = &c.scope.Org
 		}
 		for {
 			conns, err := r.cfg.Tokens.List(ctx, match, after, connectionsPage)
@@ -137,14 +148,13 @@ func (r *Registry) Connections(ctx context.Context, name string, after *tokensto
 				yield(Status{}, fmt.Errorf("integrations: list connections of %s: %w", d.Name, err))
 				return
 			}
-			for _, c := range conns {
-				after = &c.Key
-				if !c.Connected() {
+			for _, conn := range conns {
+				after = &conn.Key
+				if !conn.Connected() || c.user != "" && conn.User != c.user || c.account != "" && conn.Account != c.account {
 					continue
 				}
-				st := r.describe(d, c.Org)
-				fill(&st, c, ViaOwn)
-				if !yield(st, nil) {
+				st, err := r.connection(ctx, d, conn)
+				if !yield(st, err) || err != nil {
 					return
 				}
 			}
@@ -155,127 +165,185 @@ func (r *Registry) Connections(ctx context.Context, name string, after *tokensto
 	}
 }
 
+// connection is the status of one stored connection, in the view of who owns it.
+func (r *Registry) connection(ctx context.Context, d *definition, conn *tokenstore.Connection) (Status, error) {
+	e, err := r.effectiveView(ctx, d, conn.Org)
+	if err != nil {
+		return Status{}, err
+	}
+	s := r.describe(d, e, choice{scope: scope.Scope{Org: conn.Org}})
+	r.fill(&s, d, e, conn, ViaOwn)
+	return s, nil
+}
+
 // connectionsPage is how many records are read at once.
 const connectionsPage = 200
 
-func (r *Registry) find(ctx context.Context, name string, opts []Option) (*definition, scope.Scope, error) {
-	s, err := r.scopeOf(ctx, name, opts)
+// find returns the definition that name means in the scope. The id of a stored
+// definition does as well: a shadowed one has no other name.
+func (r *Registry) find(ctx context.Context, name string, opts []Option) (*definition, choice, error) {
+	c, err := r.choose(ctx, name, opts)
 	if err != nil {
-		return nil, s, err
+		return nil, c, err
 	}
-	d, err := r.lookup(name, s)
-	return d, s, err
+	d, err := r.lookup(ctx, name, c.scope)
+	if errors.Is(err, ErrNotFound) {
+		byID := r.defs.Load().stored[name]
+		if byID != nil && (c.scope.Kind == scope.Global || byID.Org == "" || byID.Org == c.scope.Org) {
+			return byID, c, nil
+		}
+	}
+	return d, c, err
 }
 
-// describe fills in what the definition alone says.
-func (r *Registry) describe(d *definition, org string) Status {
-	s := Status{
-		ID: d.id, Name: d.Name, Description: d.Description, Owner: d.Org, Org: org, Source: SourceCode,
-		Status: tokenstore.NotConnected, Via: ViaNone, EntityID: d.DefaultEntityID, RedirectURI: d.redirectURI,
+// effectiveView is effective for showing: of a definition that cannot be used,
+// what its defaults are.
+func (r *Registry) effectiveView(ctx context.Context, d *definition, org string) (*effective, error) {
+	if d.fault != nil {
+		return &effective{}, nil //nolint:nilerr // shown, not returned: describe says what is wrong
 	}
-	if d.OAuth == nil {
-		s.StatusMessage = "This integration uses no OAuth; there is nothing to connect."
+	return r.effective(ctx, d, org)
+}
+
+// describe fills in what the definition and the settings alone say.
+func (r *Registry) describe(d *definition, e *effective, c choice) Status {
+	s := Status{
+		ID: d.id, Name: d.Name, Description: d.Description, Owner: d.Org, Org: c.scope.Org, Source: d.source,
+		Shadowed: r.defs.Load().shadowed(d), Status: tokenstore.NotConnected, Via: ViaNone,
+		EntityID: e.entityID, RedirectURI: d.redirectURI,
+	}
+	switch {
+	case d.fault != nil:
+		s.StatusMessage = "Cannot be used: " + d.fault.Error()
+		return s
+	case d.OAuth == nil:
+		s.StatusMessage = noOAuthMessage
 		return s
 	}
 	s.Flow = d.OAuth.Flow
-	s.ConnectURL = r.connectURL(d, org)
 	s.ScopesRequested = slices.Clone(d.OAuth.Scopes)
-	s.StatusMessage = "Nobody has connected an account yet. Register the redirect URI with the provider, then press Connect."
-	if err := d.OAuth.Check(d.DefaultEntityID, nil); err != nil {
+	s.StatusMessage = notMintedMessage
+	if d.interactive() {
+		s.ConnectURL = r.connectURL(d, c)
+		s.StatusMessage = notConnectedMessage
+	}
+	if err := d.OAuth.Check(e.entityID, e.values); err != nil {
 		s.StatusMessage = "Cannot be connected: " + err.Error()
 		return s
 	}
-	values := map[string]string{"entity_id": d.DefaultEntityID}
-	if u, err := oauthflow.Expand(d.OAuth.AuthorizationURL, d.OAuth.Variables, values); err == nil {
-		if parsed, err := url.Parse(u); err == nil {
-			s.AuthorizationOrigin = parsed.Scheme + "://" + parsed.Host
-		}
+	if d.interactive() {
+		s.AuthorizationOrigin = authorizationOrigin(d, e)
+	}
+	if len(e.missing) > 0 {
+		s.StatusMessage = "The configuration lacks a value for " + quoteAll(e.missing) + ". " + s.StatusMessage
 	}
 	return s
 }
 
-func (r *Registry) status(ctx context.Context, d *definition, org string) (Status, error) {
-	s := r.describe(d, org)
-	if d.OAuth == nil {
-		return s, nil
-	}
-	own, err := r.flows.Load(ctx, d.key(org))
+// authorizationOrigin is where Connect sends the browser, as far as it is known.
+func authorizationOrigin(d *definition, e *effective) string {
+	values := map[string]string{entityVariable: e.entityID}
+	maps.Copy(values, e.values)
+	expanded, err := oauthflow.Expand(d.OAuth.AuthorizationURL, d.OAuth.Variables, values)
 	if err != nil {
-		return s, fmt.Errorf("integrations: status of %s: %w", d.Name, err)
+		return ""
 	}
-	if own.Connected() {
-		fill(&s, own, ViaOwn)
-		return s, nil
+	u, err := url.Parse(expanded)
+	if err != nil {
+		return ""
 	}
-	if org != "" && d.Org == "" && !d.NoFallback {
-		common, err := r.flows.Load(ctx, d.key(""))
+	return u.Scheme + "://" + u.Host
+}
+
+func (r *Registry) status(ctx context.Context, d *definition, c choice) (Status, error) {
+	e, err := r.effectiveView(ctx, d, c.scope.Org)
+	if err != nil {
+		return Status{}, err
+	}
+	s := r.describe(d, e, c)
+	if d.fault != nil || d.OAuth == nil {
+		return s, nil //nolint:nilerr // described
+	}
+	own := d.interactive() || e.ownsCredentials(d, c.scope.Org)
+	if own {
+		found, err := r.fillFrom(ctx, &s, d, e, c.key(d), ViaOwn)
+		if found || err != nil {
+			return s, err
+		}
+	}
+	if d.fallsBack(c.scope.Org) && !c.personal() && (d.interactive() || !own) {
+		common, err := r.effective(ctx, d, "")
 		if err != nil {
-			return s, fmt.Errorf("integrations: status of %s: %w", d.Name, err)
+			return s, err
 		}
-		if common.Connected() {
-			fill(&s, common, ViaFallback)
+		if _, err := r.fillFrom(ctx, &s, d, common, tokenstore.Key{Definition: d.id}, ViaFallback); err != nil {
+			return s, err
 		}
 	}
-	open, err := r.cfg.Tokens.HasFlow(ctx, d.key(org))
+	if s.Via != ViaNone || !d.interactive() {
+		return s, nil
+	}
+	open, err := r.cfg.Tokens.HasFlow(ctx, c.key(d))
 	if err != nil {
 		return s, fmt.Errorf("integrations: status of %s: %w", d.Name, err)
 	}
-	if open && s.Via == ViaNone {
-		s.Status, s.StatusMessage = Connecting, "Somebody has begun to connect an account and has not come back yet."
+	if open {
+		s.Status, s.StatusMessage = Connecting, connectingMessage
 	}
 	return s, nil
 }
 
-func fill(s *Status, c *tokenstore.Connection, via Via) {
+// fillFrom fills in the connection under key, and reports whether there is one.
+func (r *Registry) fillFrom(ctx context.Context, s *Status, d *definition, e *effective, key tokenstore.Key, via Via) (bool, error) {
+	conn, err := r.flows.Load(ctx, key)
+	if err != nil {
+		return false, fmt.Errorf("integrations: status of %s: %w", d.Name, err)
+	}
+	return conn.Connected() && r.fill(s, d, e, conn, via), nil
+}
+
+// fill shows a connection, unless it is none: the record of client credentials
+// that are no longer the ones in the definition says nothing.
+func (r *Registry) fill(s *Status, d *definition, e *effective, conn *tokenstore.Connection, via Via) bool {
+	changed := ""
+	if d.fault == nil && d.OAuth != nil {
+		// What cannot be built is said by describe.
+		changed, _ = oauthflow.Changed(conn, r.target(d, e, conn.Key))
+	}
+	mints := d.OAuth != nil && !d.interactive()
+	if mints && changed != "" {
+		return false
+	}
+	c := conn.Clone()
+	judge(c, changed)
 	s.Key, s.Via, s.Status = c.Key, via, c.Status
 	s.LastError, s.ExpiresAt, s.EntityID = c.LastError, c.ExpiresAt, c.EntityID
 	s.AccountID, s.AccountName, s.ConnectedBy = c.AccountID, c.AccountName, c.ConnectedBy
 	s.ScopesRequested, s.ScopesGranted = c.ScopesRequested, c.ScopesGranted
 	s.LastRefreshAt, s.UpdatedAt = c.LastRefreshAt, c.UpdatedAt
 	s.StatusMessage = message(c)
+	if mints {
+		s.StatusMessage = mintedMessage(c)
+	}
 	if via == ViaFallback && c.Status == tokenstore.Active {
 		s.StatusMessage = fallbackMessage
 	}
+	return true
 }
 
-// message says in one or two sentences what a person should know and do.
-func message(c *tokenstore.Connection) string {
-	detail := ""
-	if c.LastError != nil && c.LastError.Message != "" {
-		detail = " " + c.LastError.Message
-	}
-	switch c.Status {
-	case tokenstore.Active:
-		if !c.HasRefreshToken {
-			return "Connected. The provider gave no refresh token, so this ends when the access token expires; " +
-				"many providers want a scope such as offline_access for one."
-		}
-		if !c.ExpiresAt.IsZero() && !c.ReadAt.Before(c.ExpiresAt) {
-			return "Connected. The access token has expired meanwhile; it is renewed when somebody needs it."
-		}
-		return "Connected. Tokens are renewed automatically."
-	case tokenstore.Degraded:
-		return "The last renewal failed and will be tried again." + detail
-	case tokenstore.ReauthRequired:
-		return strings.TrimSuffix(reauthMessage(c.Reason), ".") + " (" + c.Reason + ")." + detail
-	default:
-		return "Not connected."
+// judge says at once what the next Get will find out and record: whether the
+// grant fits its definition.
+func judge(c *tokenstore.Connection, changed string) {
+	recorded := c.Status == tokenstore.ReauthRequired
+	switch {
+	case changed != "" && (!recorded || changedReason(c.Reason)):
+		c.Status, c.Reason = tokenstore.ReauthRequired, changed
+	case changed == "" && recorded && changedReason(c.Reason):
+		c.Status, c.Reason, c.LastError = tokenstore.Active, "", nil
 	}
 }
 
-func reauthMessage(reason string) string {
-	switch reason {
-	case oauthflow.ReasonEntityChanged:
-		return "The tenant in the definition is not the one this account was connected under. Connect again."
-	case oauthflow.ReasonClientChanged:
-		return "The client id in the definition is not the one this account was connected with. Connect again."
-	case oauthflow.ReasonDefinitionChanged:
-		return "The provider's URLs in the definition have changed since this account was connected. Connect again."
-	case oauthflow.ReasonLostRotation:
-		return "A renewed token was lost between the provider and this server. Connect again."
-	case oauthflow.ReasonNoRefreshToken:
-		return "The access token has expired, and the provider gave no refresh token. Connect again."
-	default:
-		return "The provider no longer accepts this grant (password changed, consent withdrawn, or expired). Connect again."
-	}
+func changedReason(reason string) bool {
+	return reason == oauthflow.ReasonEntityChanged || reason == oauthflow.ReasonClientChanged ||
+		reason == oauthflow.ReasonDefinitionChanged
 }

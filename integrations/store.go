@@ -11,10 +11,10 @@ import (
 // context.
 var (
 	// ErrConflict: somebody else has written the record since it was read.
-	ErrConflict = errors.New("integrations: changed by somebody else meanwhile")
+	ErrConflict = errors.New("changed by somebody else meanwhile")
 	// ErrNameTaken: the organization (or the global scope) has a stored definition
 	// of this name already.
-	ErrNameTaken = errors.New("integrations: the name is taken")
+	ErrNameTaken = errors.New("the name is taken")
 )
 
 // Store keeps what is made at run time: definitions, and settings that

@@ -1,0 +1,193 @@
+package integrations
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/bifrost-go/bifrost/oauthflow"
+	"github.com/bifrost-go/bifrost/tokenstore"
+)
+
+// Config returns the configuration of the definition that name means in the
+// scope: in the global one the defaults, else what the organization comes to, and
+// where each value comes from. Secrets say only whether they are set.
+func (r *Registry) Config(ctx context.Context, name string, opts ...Option) ([]ConfigValue, error) {
+	d, c, err := r.find(ctx, name, opts)
+	if err != nil {
+		return nil, err
+	}
+	e, err := r.effectiveView(ctx, d, c.scope.Org)
+	if err != nil {
+		return nil, err
+	}
+	return e.config.list(), nil
+}
+
+// SetConfig sets configuration values, and leaves the others: in the global scope
+// the defaults for everybody, else the organization's overrides. A nil or empty
+// value takes a value away, so that the default holds again. Values are what
+// encoding/json makes of them. actor is who did it, for the history. Errors are
+// *[InvalidError], whose fields are keys, or *Error.
+func (r *Registry) SetConfig(ctx context.Context, name string, values map[string]any, actor string, opts ...Option) ([]ConfigValue, error) {
+	d, c, err := r.usable(ctx, name, opts)
+	if err != nil {
+		return nil, err
+	}
+	set, err := newConfigChange(d.Config, values)
+	if err != nil {
+		return nil, err
+	}
+	_, err = r.setSettings(ctx, d, c.scope.Org, actor, eventConfigured, func(ctx context.Context, s *settings) error {
+		set.apply(s)
+		if err := r.complete(ctx, d, s, set.removed); err != nil {
+			return err
+		}
+		for _, key := range d.variables {
+			if _, touched := values[key]; !touched {
+				continue
+			}
+			if err := r.fits(ctx, d, s, key); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return r.Config(ctx, name, opts...)
+}
+
+// apply makes the change to settings that are not stored yet.
+func (c configChange) apply(s *settings) {
+	if s.values == nil {
+		s.values = map[string]json.RawMessage{}
+	}
+	if s.secrets == nil {
+		s.secrets = map[string]tokenstore.Secret{}
+	}
+	maps.Copy(s.values, c.plain)
+	maps.Copy(s.secrets, c.secrets)
+	for _, key := range c.removed {
+		delete(s.values, key)
+		delete(s.secrets, key)
+	}
+}
+
+// complete reports whether values that were taken away leave a required one
+// without any.
+func (r *Registry) complete(ctx context.Context, d *definition, s *settings, removed []string) error {
+	e, err := r.with(ctx, d, s)
+	if err != nil {
+		return err
+	}
+	var f faults
+	for _, key := range e.missing {
+		if slices.Contains(removed, key) {
+			f.addKey(key, "is required: set a value")
+		}
+	}
+	return f.err()
+}
+
+// with is what d comes to with settings that are not stored yet.
+func (r *Registry) with(ctx context.Context, d *definition, s *settings) (*effective, error) {
+	e := &effective{own: s}
+	if org := s.record.Org; org != "" {
+		var err error
+		if e.baseEntry, e.base, err = r.settingsOf(ctx, d.id, ""); err != nil {
+			return nil, r.unread(ctx, d.Name, org, err)
+		}
+	}
+	e.fill(d)
+	return e, nil
+}
+
+// fits reports whether d's URLs can be built with settings that are not stored
+// yet, and lead where they may; field is the one that was changed.
+func (r *Registry) fits(ctx context.Context, d *definition, s *settings, field string) error {
+	if d.OAuth == nil {
+		return nil
+	}
+	e, err := r.with(ctx, d, s)
+	if err != nil {
+		return err
+	}
+	err = d.OAuth.Check(e.entityID, e.values)
+	var t *oauthflow.TemplateError
+	switch {
+	case errors.As(err, &t) && t.Missing && t.Variable != field:
+		return nil // another one is still to be set
+	case err != nil:
+		return invalid(field, "does not fit the definition: "+strings.TrimPrefix(err.Error(), "oauthflow: "))
+	}
+	return r.out.checkTarget(ctx, d, e, field)
+}
+
+// setSettings changes the settings of org for d in one transaction, with an event.
+// change may run several times.
+func (r *Registry) setSettings(ctx context.Context, d *definition, org, actor, kind string,
+	change func(ctx context.Context, s *settings) error,
+) (SettingsRecord, error) {
+	for try := 1; ; try++ {
+		// From the store: what is known may be a moment old, and this is a comparison.
+		record, err := r.cfg.Definitions.Settings(ctx, d.id, org)
+		if err != nil {
+			return record, r.unread(ctx, d.Name, org, err)
+		}
+		s, err := r.openSettings(ctx, record)
+		if err != nil {
+			return record, err
+		}
+		s.values, s.secrets = maps.Clone(s.values), maps.Clone(s.secrets)
+		if err := change(ctx, s); err != nil {
+			return record, err
+		}
+		if record, err = r.sealSettings(ctx, s, actor); err != nil {
+			return record, err
+		}
+		err = r.cfg.InTx(ctx, func(ctx context.Context) error {
+			var err error
+			if record, err = r.cfg.Definitions.PutSettings(ctx, record); err != nil {
+				return err
+			}
+			return r.cfg.Tokens.AddEvents(ctx, tokenstore.Event{
+				Key: tokenstore.Key{Definition: d.id, Org: org}, Kind: kind, Actor: actor,
+			})
+		})
+		if errors.Is(err, ErrConflict) && try < writeAgain {
+			continue
+		}
+		if err != nil {
+			return record, fmt.Errorf("integrations: store settings for %s: %w", d.Name, err)
+		}
+		if err := r.sync(ctx); err != nil { // this process sees its own writes at once
+			return record, r.unread(ctx, d.Name, org, err)
+		}
+		return record, nil
+	}
+}
+
+// sealSettings makes a record of changed settings.
+func (r *Registry) sealSettings(ctx context.Context, s *settings, actor string) (SettingsRecord, error) {
+	record := s.record
+	record.UpdatedBy, record.Config = actor, nil
+	if len(s.values) > 0 {
+		text, err := json.Marshal(s.values)
+		if err != nil {
+			return record, fmt.Errorf("integrations: encode settings: %w", err)
+		}
+		record.Config = text
+	}
+	var err error
+	record.Sealed, err = r.sealSecrets(ctx, s.secrets, settingsBinding(record.SettingsKey, record.Version+1))
+	if err != nil {
+		return record, fmt.Errorf("integrations: seal settings: %w", err)
+	}
+	return record, nil
+}

@@ -1,0 +1,249 @@
+package integrations
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/bifrost-go/bifrost/internal/scope"
+	"github.com/bifrost-go/bifrost/oauthflow"
+	"github.com/bifrost-go/bifrost/tokenstore"
+)
+
+// Kinds of events in the history of definitions and settings.
+const (
+	eventCreated     = "definition_created"
+	eventChanged     = "definition_changed"
+	eventDeleted     = "definition_deleted"
+	eventMapped      = "mapping_set"
+	eventUnmapped    = "mapping_removed"
+	eventConfigured  = "config_changed"
+	eventOrgDeleted  = "org_deleted"
+	reasonDeleted    = "definition_deleted"
+	reasonOrgDeleted = "org_deleted"
+)
+
+const (
+	writeAgain  = 5 // how often a write is tried against others
+	fieldSecret = "oauth.client_secret"
+)
+
+// Create stores a definition made at run time. Its requests go to public
+// addresses only, unless Config.Egress opens others. actor is who did it, for the
+// history.
+//
+// Errors are *[InvalidError], which names the fields that are wrong, or *Error:
+// ErrExists if the organization (or the global scope) has one of this name.
+func (r *Registry) Create(ctx context.Context, d Definition, actor string) (Status, error) {
+	if err := r.upToDate(ctx); err != nil {
+		return Status{}, r.unread(ctx, d.Name, d.Org, err)
+	}
+	record := DefinitionRecord{ID: uuid.Must(uuid.NewV7()).String(), Org: d.Org, Name: d.Name}
+	d.secretKept = false
+	if err := r.fit(ctx, d, record.ID); err != nil {
+		return Status{}, err
+	}
+	if r.defs.Load().byName[defName{d.Org, d.Name}] != nil {
+		return Status{}, &Error{Integration: d.Name, Org: d.Org, Kind: ErrExists}
+	}
+	err := r.write(ctx, d, record, actor, eventCreated)
+	if errors.Is(err, ErrNameTaken) {
+		return Status{}, &Error{Integration: d.Name, Org: d.Org, Kind: ErrExists, Err: err}
+	}
+	if err != nil {
+		return Status{}, err
+	}
+	return r.written(ctx, record.ID, d)
+}
+
+// Update changes a stored definition. change gets it without its client secret;
+// where it leaves that empty, the secret stays. It may run several times, and its
+// error is returned as it is. Name and Org cannot change. opts say whose
+// definition it is: an organization's own, or the global one.
+//
+// Whoever changes where secrets and tokens go must know the client secret: with a
+// change of a URL, the issuer, the API hosts, the client id or its authentication,
+// or the variables, it must be given again. Connections made before a change of a
+// URL, the issuer or the client must be connected again; they are not sent
+// anything, and work once more if the change is taken back.
+func (r *Registry) Update(ctx context.Context, name, actor string, change func(d *Definition) error, opts ...Option) (Status, error) {
+	for try := 1; ; try++ {
+		old, err := r.changeable(ctx, name, opts)
+		if err != nil {
+			return Status{}, err
+		}
+		d := old.withoutSecret()
+		if err := change(&d); err != nil {
+			return Status{}, err
+		}
+		if err := withOldSecret(&d, &old.Definition); err != nil {
+			return Status{}, err
+		}
+		if d.Name != old.Name || d.Org != old.Org {
+			return Status{}, invalid("name", "and org never change: create another definition instead")
+		}
+		if err := r.fit(ctx, d, old.id); err != nil {
+			return Status{}, err
+		}
+		err = r.write(ctx, d, old.record, actor, eventChanged)
+		if errors.Is(err, ErrConflict) && try < writeAgain {
+			if err := r.sync(ctx); err != nil {
+				return Status{}, r.unread(ctx, name, old.Org, err)
+			}
+			continue
+		}
+		if err != nil {
+			return Status{}, err
+		}
+		return r.written(ctx, old.id, d)
+	}
+}
+
+// Definition returns the definition that name means in the scope, without its
+// client secret.
+func (r *Registry) Definition(ctx context.Context, name string, opts ...Option) (Definition, error) {
+	d, c, err := r.find(ctx, name, opts)
+	switch {
+	case err != nil:
+		return Definition{}, err
+	case d.fault != nil:
+		return Definition{}, d.broken(c.scope.Org)
+	}
+	return d.withoutSecret(), nil
+}
+
+// fit reports whether a definition can be stored.
+func (r *Registry) fit(ctx context.Context, d Definition, id string) error {
+	if err := validateStored(d); err != nil {
+		return err
+	}
+	def := &definition{Definition: d, id: id, source: SourceStored, restricted: true}
+	if err := def.prepare(r.cfg.BaseURL); err != nil {
+		return err
+	}
+	return r.out.checkDefinition(ctx, def)
+}
+
+// write stores a definition over the record that was read, with its event.
+func (r *Registry) write(ctx context.Context, d Definition, record DefinitionRecord, actor, kind string) error {
+	record, err := r.seal(ctx, d, record, actor)
+	if err != nil {
+		return err
+	}
+	err = r.cfg.InTx(ctx, func(ctx context.Context) error {
+		if _, err := r.cfg.Definitions.PutDefinition(ctx, record); err != nil {
+			return err
+		}
+		return r.cfg.Tokens.AddEvents(ctx, tokenstore.Event{
+			Key: tokenstore.Key{Definition: record.ID, Org: record.Org}, Kind: kind, Actor: actor,
+		})
+	})
+	switch {
+	case err == nil, errors.Is(err, ErrConflict), errors.Is(err, ErrNameTaken), ctx.Err() != nil:
+		return err
+	}
+	return fmt.Errorf("integrations: store definition %s: %w", d.Name, err)
+}
+
+// written returns the status of a definition that was just stored.
+func (r *Registry) written(ctx context.Context, id string, d Definition) (Status, error) {
+	if err := r.sync(ctx); err != nil {
+		return Status{}, r.unread(ctx, d.Name, d.Org, err)
+	}
+	def := r.defs.Load().stored[id]
+	if def == nil {
+		return Status{}, &Error{Integration: d.Name, Org: d.Org, Kind: ErrNotFound, Detail: "somebody has deleted it meanwhile"}
+	}
+	s := scope.Scope{Kind: scope.Global}
+	if def.Org != "" {
+		s = scope.Of(def.Org)
+	}
+	return r.status(ctx, def, choice{scope: s})
+}
+
+// changeable finds the stored definition that a scope owns.
+func (r *Registry) changeable(ctx context.Context, name string, opts []Option) (*definition, error) {
+	d, c, err := r.find(ctx, name, opts)
+	if err != nil {
+		return nil, err
+	}
+	e := &Error{Integration: d.Name, Org: c.scope.Org}
+	switch {
+	case c.scope.Kind == scope.Org && d.Org != c.scope.Org:
+		e.Kind, e.Detail = ErrNotOwnDefinition, "it uses the global one, which is changed in the global scope"
+		return nil, e
+	case d.source == SourceCode:
+		e.Kind, e.Detail = ErrCodeDefined, "change it there, and deploy"
+		return nil, e
+	}
+	return d, nil
+}
+
+// withoutSecret returns a copy of the definition for showing and changing.
+func (d *definition) withoutSecret() Definition {
+	c := d.Definition
+	c.APIHosts = append([]string(nil), c.APIHosts...)
+	c.Config = copyFields(c.Config)
+	if c.OAuth != nil {
+		c.OAuth = copyClient(c.OAuth)
+		c.secretKept = !c.OAuth.ClientSecret.IsZero()
+		c.OAuth.ClientSecret = tokenstore.Secret{}
+	}
+	return c
+}
+
+// withOldSecret puts the old client secret into a changed definition, unless that
+// has a new one or needs none, or is one that the old secret must not go with.
+func withOldSecret(d, old *Definition) error {
+	d.secretKept = false
+	if d.OAuth == nil || !d.OAuth.ClientSecret.IsZero() || d.OAuth.ClientAuth == oauthflow.AuthNone ||
+		old.OAuth == nil || old.OAuth.ClientSecret.IsZero() {
+		return nil
+	}
+	if field := sensitiveChange(d, old); field != "" {
+		return invalid(fieldSecret, "must be given again in the same request, because "+field+" changes: "+
+			"whoever changes where secrets and tokens go must know it")
+	}
+	d.OAuth.ClientSecret = old.OAuth.ClientSecret
+	return nil
+}
+
+// sensitiveChange names a field whose change may lead secrets or tokens to
+// somebody else; empty if there is none.
+func sensitiveChange(d, old *Definition) string {
+	a, b := d.OAuth, old.OAuth
+	for _, f := range []struct {
+		field string
+		same  bool
+	}{
+		{"oauth.authorization_url", a.AuthorizationURL == b.AuthorizationURL},
+		{"oauth.token_url", a.TokenURL == b.TokenURL},
+		{"oauth.refresh_url", a.RefreshURL == b.RefreshURL},
+		{"oauth.revocation_url", a.RevocationURL == b.RevocationURL},
+		{"oauth.issuer", a.Issuer == b.Issuer},
+		{"oauth.client_id", a.ClientID == b.ClientID},
+		{"oauth.client_auth", authOf(a) == authOf(b)},
+		{"oauth.variables", sameVariables(a.Variables, b.Variables)},
+		{"api_hosts", slices.Equal(d.APIHosts, old.APIHosts)},
+		{"test_url", d.TestURL == old.TestURL},
+	} {
+		if !f.same {
+			return f.field
+		}
+	}
+	return ""
+}
+
+func sameVariables(a, b map[string]oauthflow.Variable) bool {
+	return maps.EqualFunc(a, b, func(v, w oauthflow.Variable) bool {
+		return v.Kind == w.Kind && v.AnyHost == w.AnyHost && slices.Equal(v.Hosts, w.Hosts)
+	})
+}
+
+func invalid(field, message string) error {
+	return &InvalidError{Fields: []FieldError{{field, message}}}
+}

@@ -1,0 +1,161 @@
+package integrations
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+)
+
+// feedPage is how many changes are read at once.
+const feedPage = 500
+
+// feed is how far this process has read the store of definitions.
+type feed struct {
+	turn        chan struct{} // holds one value while nobody reads
+	definitions int64
+	settings    int64 // negative: not looked yet
+}
+
+func newFeed() *feed {
+	f := &feed{turn: make(chan struct{}, 1), settings: -1}
+	f.turn <- struct{}{}
+	return f
+}
+
+// upToDate makes sure that this process knows what other processes have changed,
+// as Config.Staleness has it. While the store is away, what is known serves.
+func (r *Registry) upToDate(ctx context.Context) error {
+	if r.flows.Following() {
+		return nil
+	}
+	err := r.sync(ctx)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case r.synced.Load():
+		r.alarm(ctx, err)
+		return nil
+	}
+	return err
+}
+
+// sync reads what has changed in the store of definitions since the last time.
+func (r *Registry) sync(ctx context.Context) error {
+	select {
+	case <-r.feed.turn:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { r.feed.turn <- struct{}{} }()
+	if err := r.syncSettings(ctx); err != nil {
+		return fmt.Errorf("integrations: follow settings: %w", err)
+	}
+	if err := r.syncDefinitions(ctx); err != nil {
+		return fmt.Errorf("integrations: follow definitions: %w", err)
+	}
+	r.synced.Store(true)
+	return nil
+}
+
+func (r *Registry) syncSettings(ctx context.Context) error {
+	if r.feed.settings < 0 {
+		_, next, err := r.cfg.Definitions.SettingsChanges(ctx, -1, feedPage)
+		if err != nil {
+			return err
+		}
+		// What was read before is not covered by the feed from here on.
+		r.settings.Range(func(_ SettingsKey, e *settingsEntry) bool {
+			e.epoch.Add(1)
+			return true
+		})
+		r.feed.settings = next
+		return nil
+	}
+	for {
+		keys, next, err := r.cfg.Definitions.SettingsChanges(ctx, r.feed.settings, feedPage)
+		if err != nil {
+			return err
+		}
+		for _, key := range keys {
+			if e := r.settings.Load(key); e != nil {
+				e.epoch.Add(1)
+			}
+		}
+		r.feed.settings = next
+		if len(keys) < feedPage {
+			return nil
+		}
+	}
+}
+
+func (r *Registry) syncDefinitions(ctx context.Context) error {
+	for {
+		records, next, err := r.cfg.Definitions.Definitions(ctx, r.feed.definitions, feedPage)
+		if err != nil {
+			return err
+		}
+		if len(records) > 0 {
+			r.apply(ctx, records)
+		}
+		r.feed.definitions = next
+		if len(records) < feedPage {
+			return nil
+		}
+	}
+}
+
+// apply puts stored definitions, as they are now, into the set.
+func (r *Registry) apply(ctx context.Context, records []DefinitionRecord) {
+	changed := make(map[string]*definition, len(records))
+	for _, record := range records {
+		var d *definition // nil: deleted
+		if !record.Deleted {
+			if d = r.open(ctx, record); d.fault != nil {
+				r.cfg.Logger.ErrorContext(ctx, "integrations: a stored definition cannot be used", "integration", d.Name, "org", d.Org, "error", d.fault)
+			}
+		}
+		changed[record.ID] = d
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	old := r.defs.Load()
+	stored := maps.Clone(old.stored)
+	if stored == nil {
+		stored = map[string]*definition{}
+	}
+	for id, d := range changed {
+		if d == nil {
+			delete(stored, id)
+		} else {
+			stored[id] = d
+		}
+	}
+	next := newDefinitions(old.code, stored)
+	for _, d := range changed {
+		if d != nil && next.shadowed(d) {
+			r.warnShadowed(d)
+		}
+	}
+	r.defs.Store(next)
+}
+
+func (r *Registry) warnShadowed(d *definition) {
+	r.cfg.Logger.Warn("integrations: a stored definition is shadowed by one of the same name from code; delete one of them",
+		"integration", d.Name, "org", d.Org, "id", d.id)
+}
+
+// alarmPause keeps a store that is down from filling the log with every call.
+const alarmPause = 10 * time.Second
+
+// alarm complains that the store cannot be read.
+func (r *Registry) alarm(ctx context.Context, err error) {
+	now, last := time.Now(), r.alarmed.Load()
+	if errors.Is(err, context.Canceled) || last != nil && now.Sub(*last) < alarmPause || !r.alarmed.CompareAndSwap(last, &now) {
+		return
+	}
+	r.cfg.Logger.ErrorContext(ctx, "integrations: the store of definitions cannot be read; what is known serves meanwhile", "error", err)
+}

@@ -1,0 +1,241 @@
+package integrations
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+
+	"github.com/bifrost-go/bifrost/oauthflow"
+	"github.com/bifrost-go/bifrost/tokenstore"
+)
+
+// slot is what is kept for one way of asking: a name, a scope, and what else was
+// chosen.
+type slot struct {
+	name   string
+	choice choice
+	last   atomic.Pointer[bound]
+}
+
+// slotKey is a choice that is more than a name in a scope.
+type slotKey struct {
+	defName
+
+	user, account string
+	access        oauthflow.Access
+}
+
+// bound is a slot's answer for one state of the definitions and settings: where
+// to look for tokens. It is never changed, but for seen.
+type bound struct {
+	slot *slot
+	defs *definitions
+	def  *definition
+	effective
+
+	own, common source // nil: none
+	seen        atomic.Pointer[Integration]
+}
+
+// source is one connection that may answer.
+type source struct {
+	target oauthflow.Target
+	oauthflow.Source
+}
+
+func (s source) exists() bool { return s.Source != nil }
+
+// slot finds the slot for a choice, or nil.
+func (r *Registry) slot(name string, c *choice) *slot {
+	key := defName{c.scope.Org, name} // the empty org is the global scope's
+	if c.personal() || c.access != (oauthflow.Access{}) {
+		return r.moreSlots.Load(slotKey{key, c.user, c.account, c.access})
+	}
+	return r.slots.Load(key)
+}
+
+// bind finds out what a choice means now. Slots are made for names that exist
+// only, so that strangers cannot fill the memory with others.
+func (r *Registry) bind(ctx context.Context, name string, c choice) (*bound, error) {
+	if err := r.upToDate(ctx); err != nil {
+		return nil, r.unread(ctx, name, c.scope.Org, err)
+	}
+	defs := r.defs.Load()
+	sl := r.slot(name, &c)
+	if sl != nil {
+		if b := sl.last.Load(); b != nil && b.defs == defs && b.current() {
+			return b, nil
+		}
+	}
+	d := defs.named(name, c.scope)
+	switch {
+	case d == nil:
+		return nil, defs.notFound(name, c.scope)
+	case d.fault != nil:
+		return nil, d.broken(c.scope.Org)
+	}
+	e, err := r.effective(ctx, d, c.scope.Org)
+	if err != nil {
+		return nil, err
+	}
+	if sl == nil {
+		sl = r.newSlot(name, c)
+	}
+	b := &bound{slot: sl, defs: defs, def: d, effective: *e}
+	if err := r.connectSources(ctx, b); err != nil {
+		return nil, err
+	}
+	sl.last.Store(b)
+	return b, nil
+}
+
+func (r *Registry) newSlot(name string, c choice) *slot {
+	c.said = false // of no meaning from here on
+	sl, key := &slot{name: name, choice: c}, defName{c.scope.Org, name}
+	if c.personal() || c.access != (oauthflow.Access{}) {
+		return r.moreSlots.LoadOrStore(slotKey{key, c.user, c.account, c.access}, sl)
+	}
+	return r.slots.LoadOrStore(key, sl)
+}
+
+// connectSources decides which connections may answer: the chosen one, and behind
+// it the integration-level one of the same definition.
+func (r *Registry) connectSources(ctx context.Context, b *bound) error {
+	d, c := b.def, b.slot.choice
+	if d.OAuth == nil {
+		return nil
+	}
+	from := func(e *effective, key tokenstore.Key) source {
+		t := r.target(d, e, key)
+		t.Access = c.access
+		return source{t, r.flows.Source(t)}
+	}
+	shared := !c.personal() && d.fallsBack(c.scope.Org)
+	mints := d.OAuth.Flow == oauthflow.ClientCredentials
+	if !mints || c.scope.Org == "" || b.ownsCredentials(d, c.scope.Org) {
+		b.own = from(&b.effective, c.key(d))
+		shared = shared && !mints
+	}
+	if !shared {
+		return nil
+	}
+	common, err := r.effective(ctx, d, "")
+	if err != nil {
+		return err
+	}
+	b.common = from(common, tokenstore.Key{Definition: d.id})
+	return nil
+}
+
+// broken is the error for a stored definition that cannot be used.
+func (d *definition) broken(org string) error {
+	return &Error{Integration: d.Name, Org: org, Kind: ErrUnavailable, Err: d.fault, Detail: d.fault.Error()}
+}
+
+// warm returns the slot's integration if everything about it is known to be
+// current and its token is fresh; else nil. It takes no lock, reads nothing and
+// allocates nothing.
+func (sl *slot) warm(r *Registry) *Integration {
+	b := sl.last.Load()
+	if b == nil || b.defs != r.defs.Load() || !b.current() {
+		return nil
+	}
+	in := b.seen.Load()
+	if in == nil {
+		return nil
+	}
+	if in.snap == nil { // no OAuth
+		if !r.flows.Following() {
+			return nil
+		}
+		return in
+	}
+	// A source that knows its token to be current has looked at the clock, and at
+	// how far the change feed was followed, which covers definitions too.
+	if b.own.exists() {
+		snap, known := b.own.Current()
+		switch {
+		case !known:
+			return nil
+		case snap != nil:
+			return in.with(snap)
+		}
+	}
+	if !b.common.exists() {
+		return nil
+	}
+	snap, _ := b.common.Current()
+	return in.with(snap)
+}
+
+// with returns i if its token is snap; else nil.
+func (i *Integration) with(snap *oauthflow.Snapshot) *Integration {
+	if i.snap != snap {
+		return nil
+	}
+	return i
+}
+
+// view returns the integration as it is now, with a usable token.
+func (r *Registry) view(ctx context.Context, b *bound) (*Integration, error) {
+	if len(b.missing) > 0 {
+		return nil, &Error{Integration: b.def.Name, Org: b.slot.choice.scope.Org, Kind: ErrInvalid,
+			Detail: "its configuration lacks a value for " + quoteAll(b.missing) + "; an administrator sets it"}
+	}
+	var snap *oauthflow.Snapshot
+	if b.def.OAuth != nil {
+		var err error
+		if snap, err = r.snapshot(ctx, b); err != nil {
+			return nil, err
+		}
+	}
+	last := b.seen.Load()
+	if last == nil || last.snap != snap {
+		last = &Integration{reg: r, bound: b, snap: snap}
+		b.seen.Store(last)
+	}
+	return last, nil
+}
+
+// snapshot returns a usable token of the first connection that exists.
+func (r *Registry) snapshot(ctx context.Context, b *bound) (*oauthflow.Snapshot, error) {
+	org := b.slot.choice.scope.Org
+	if b.own.exists() {
+		snap, err := r.token(ctx, b.own)
+		switch {
+		case err == nil:
+			return snap, nil
+		case !errors.Is(err, oauthflow.ErrNotConnected) || !b.common.exists():
+			return nil, r.wrap(b.def, b.slot.choice, err)
+		}
+	}
+	if !b.common.exists() {
+		return nil, &Error{Integration: b.def.Name, Org: org, Status: tokenstore.NotConnected, Kind: ErrNotConnected,
+			Detail: "the organization has no mapping, and the definition allows no fallback; an administrator sets its entity id"}
+	}
+	snap, err := r.token(ctx, b.common)
+	if err != nil {
+		return nil, r.wrap(b.def, b.slot.choice, err)
+	}
+	return snap, nil
+}
+
+// token returns a source's token, renewed if need be.
+func (r *Registry) token(ctx context.Context, s source) (*oauthflow.Snapshot, error) {
+	snap, known := s.Current()
+	switch {
+	case !known:
+		return r.flows.Token(ctx, s.target)
+	case snap == nil:
+		return nil, &oauthflow.ConnectionError{Kind: oauthflow.ErrNotConnected, Key: s.target.Key, Status: tokenstore.NotConnected}
+	}
+	return snap, nil
+}
+
+// sourceOf returns the source that a token came from.
+func (b *bound) sourceOf(snap *oauthflow.Snapshot) source {
+	if b.common.exists() && (!b.own.exists() || snap.Key() != b.own.target.Key) {
+		return b.common
+	}
+	return b.own
+}
