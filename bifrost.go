@@ -54,6 +54,24 @@ type Config struct {
 	// http.DefaultTransport.
 	APITransport http.RoundTripper
 
+	// Egress opens destinations to definitions that are made at run time, or have a
+	// variable host. Without it their requests reach public addresses alone, over
+	// https at port 443, so that nobody who may create an integration can make this
+	// server talk to its own network. An entry is an address or a prefix
+	// ("10.0.0.0/8", "127.0.0.1:9000"), or a name or "*.suffix" that may then resolve
+	// to any address ("idp.corp.example:8443"); without a port it opens all ports.
+	// Definitions from code are not restricted.
+	Egress []string
+
+	// EgressProxy says that the environment's proxy (HTTPS_PROXY) refuses private
+	// addresses itself. Without it the requests that Egress is about do not go
+	// through that proxy, because only the proxy sees where they end.
+	EgressProxy bool
+
+	// EventRetention is how long the history of connections and definitions is kept;
+	// 0: for good.
+	EventRetention time.Duration
+
 	// Logger defaults to slog.Default(). No secret is logged at any level.
 	Logger *slog.Logger
 }
@@ -136,9 +154,13 @@ func New(cfg Config) (*Bifrost, error) {
 	if err := sealer.Verify(ctx, tokens); err != nil {
 		return nil, fmt.Errorf("bifrost: Config.Keys: %w", err)
 	}
+	if cfg.EventRetention < 0 {
+		return nil, errors.New("bifrost: Config.EventRetention is negative: leave it 0 to keep events for good")
+	}
 	registry, err := integrations.New(integrations.Config{
-		BaseURL: base, Tokens: tokens, Sealer: sealer, SingleTenant: cfg.SingleTenant, Staleness: cfg.Staleness,
-		Transport: cfg.Transport, APITransport: cfg.APITransport, Logger: cfg.Logger,
+		BaseURL: base, Tokens: tokens, Definitions: cfg.Store.Definitions(), InTx: cfg.Store.InTx, Sealer: sealer,
+		SingleTenant: cfg.SingleTenant, Staleness: cfg.Staleness, Egress: cfg.Egress, EgressProxy: cfg.EgressProxy,
+		EventRetention: cfg.EventRetention, Transport: cfg.Transport, APITransport: cfg.APITransport, Logger: cfg.Logger,
 	})
 	if err != nil {
 		return nil, err

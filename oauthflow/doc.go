@@ -11,8 +11,7 @@
 //     its errors are [*TokenError], classified.
 //   - [Manager] runs the two protocols over a tokenstore.Store: connect and callback
 //     ([Manager.Start], [Manager.Callback]), and refresh with a single flight per connection, in
-//     this process and across processes ([Manager.Token], [Manager.Renew]). Client
-//     credentials are minted by the same two, and kept in memory (mint.go).
+//     this process and across processes ([Manager.Token], [Manager.Renew]).
 //
 // The refresh protocol is a set of pure functions over tokenstore.Connection
 // (protocol.go); start reading there for the promises, at [Manager] for the use.

@@ -35,7 +35,7 @@ type mint struct {
 	m     *Manager
 	key   mintKey
 	grant string
-	err   error // no request can be built: nothing is ever sent
+	err   error // the definition's URLs cannot be built: nothing is ever sent
 
 	snap    atomic.Pointer[Snapshot] // the newest, usable or not; nil before the first
 	used    atomic.Int64             // about when it was last asked for, in Unix seconds
@@ -49,9 +49,6 @@ type mint struct {
 
 // minted returns the entry of a target: the same one each time.
 func (m *Manager) minted(t Target) *mint {
-	if err := t.Access.Validate(); err != nil {
-		return &mint{m: m, err: unreadable(t.Key, reasonAccess, err)}
-	}
 	key, err := mintKeyOf(t)
 	if err != nil {
 		return &mint{m: m, err: unreadable(t.Key, reasonURLs, err)}

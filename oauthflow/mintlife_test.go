@@ -238,49 +238,6 @@ func TestAMissingValueSendsNothing(t *testing.T) {
 	require.Zero(t, w.row().Version)
 }
 
-func TestAMintedTokensSource(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newMinter(t)
-		source := w.m.Source(w.target)
-		require.Same(t, source, w.m.Source(w.target))
-		_, ok := source.Current()
-		require.False(t, ok)
-		want, err := w.ask(w.target)
-		require.NoError(t, err)
-		got, ok := source.Current()
-		require.True(t, ok)
-		require.Same(t, want, got)
-		require.Zero(t, testing.AllocsPerRun(100, func() { _, _ = source.Current() }))
-		pass(3590 * time.Second)
-		_, ok = source.Current()
-		require.False(t, ok, "it is time to renew it")
-
-		// Forgotten, and in use again: it has what took its place.
-		pass(48 * time.Hour)
-		other := w.target
-		other.EntityID = "other"
-		_, err = w.ask(other)
-		require.NoError(t, err)
-		_, ok = source.Current()
-		require.False(t, ok)
-		want, err = w.ask(w.target)
-		require.NoError(t, err)
-		got, ok = source.Current()
-		require.True(t, ok)
-		require.Same(t, want, got)
-	})
-}
-
-func TestAnAccessThatCannotBeAskedForMintsNothing(t *testing.T) {
-	w := newMinter(t)
-	for _, access := range []oauthflow.Access{{Scope: "a  b"}, {Scope: "a\nb"}, {Audience: "\x00"}} {
-		w.target.Access = access
-		_, err := w.token(w.m)
-		problem(t, err, oauthflow.ErrUnavailable)
-	}
-	require.Empty(t, w.idp.requests)
-}
-
 // Every request of a target goes by its own transport.
 func TestTargetsHaveTheirOwnTransport(t *testing.T) {
 	w := newWorld(t, func(c *oauthflow.Config) {

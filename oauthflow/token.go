@@ -18,9 +18,6 @@ const AnyGeneration int64 = -1
 // context, while the refresh, once it was sent, goes on without him. It works
 // without Run, but then reads the record each time.
 //
-// For client credentials there is no record to read and nobody to connect: a token
-// is minted when there is none in memory, and the only error is ErrUnavailable.
-//
 // With t.Access it is about the access token for that scope and audience, which is
 // got with the grant's refresh token. If the provider refuses that scope alone, the
 // connection stays as it is: the error is ErrUnavailable and names the scope, and
