@@ -35,15 +35,16 @@ func validateStored(d Definition) error {
 func checkStored(f *faults, d Definition, secretKept bool) {
 	checkDefinition(f, d, secretKept)
 	if d.OAuth != nil {
-		for name, v := range d.OAuth.Variables {
-			if v.AnyHost {
+		for _, name := range slices.Sorted(maps.Keys(d.OAuth.Variables)) {
+			if d.OAuth.Variables[name].AnyHost {
 				f.add(memberPath("oauth.variables", name)+".any_host", "is for definitions in code only: list the hosts instead")
 			}
 		}
-		for field, t := range map[string]time.Duration{"oauth.default_lifetime_ms": d.OAuth.DefaultLifetime, "oauth.reuse_grace_ms": d.OAuth.ReuseGrace} {
-			if t%time.Millisecond != 0 {
-				f.add(field, "must be whole milliseconds")
-			}
+		if d.OAuth.DefaultLifetime%time.Millisecond != 0 {
+			f.add("oauth.default_lifetime_ms", "must be whole milliseconds")
+		}
+		if d.OAuth.ReuseGrace%time.Millisecond != 0 {
+			f.add("oauth.reuse_grace_ms", "must be whole milliseconds")
 		}
 	}
 	if len(f.list) > 0 {
@@ -67,10 +68,12 @@ func checkDefinition(f *faults, d Definition, secretKept bool) {
 	if !printable(strings.NewReplacer("\r", "", "\n", "", "\t", "").Replace(d.Description)) {
 		f.add("description", "has control characters: take them out")
 	}
-	for field, text := range map[string]string{"default_entity_id": d.DefaultEntityID, "entity_provider": d.EntityProvider} {
-		if !printable(text) {
-			f.add(field, "has control characters: was a line break copied with it?")
-		}
+	const copied = "has control characters: was a line break copied with it?"
+	if !printable(d.DefaultEntityID) {
+		f.add("default_entity_id", copied)
+	}
+	if !printable(d.EntityProvider) {
+		f.add("entity_provider", copied)
 	}
 	checkAPI(f, d)
 	checkConfigFields(f, d.Config)

@@ -1,7 +1,9 @@
 package integrations
 
 import (
+	"cmp"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -65,8 +67,9 @@ var oauthWords = map[string]string{
 // its sentences are taken apart, so that each comes under its field, in the form's
 // words and without the value that it names.
 func checkClient(f *faults, c *oauthflow.Client) {
-	for _, line := range leaves(c.Validate()) {
-		name, text, _ := strings.Cut(strings.TrimPrefix(line, "oauthflow: "), " ")
+	lines := leaves(c.Validate())
+	for _, line := range inOrder(leaves(c.Validate())) {
+		name, text, _ := strings.Cut(line, " ")
 		path := "oauth"
 		if field := oauthFields[name]; field != "" {
 			path = "oauth." + field
@@ -76,7 +79,8 @@ func checkClient(f *faults, c *oauthflow.Client) {
 	}
 }
 
-// leaves takes errors.Join apart and returns the texts.
+// leaves takes errors.Join apart and returns the texts, each beginning with a field's
+// name.
 func leaves(err error) []string {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var list []string
@@ -88,7 +92,28 @@ func leaves(err error) []string {
 	if err == nil {
 		return nil
 	}
-	return []string{err.Error()}
+	return []string{strings.TrimPrefix(err.Error(), "oauthflow: ")}
+}
+
+// inOrder puts lines about the same map into an order, which the map does not have:
+// the same form must get the same answer twice.
+func inOrder(lines []string) []string {
+	first := map[string]int{} // of each field's lines
+	for i, line := range lines {
+		name, _, _ := strings.Cut(line, " ")
+		if _, known := first[name]; !known {
+			first[name] = i
+		}
+	}
+	slices.SortStableFunc(lines, func(a, b string) int {
+		in, _, _ := strings.Cut(a, " ")
+		other, _, _ := strings.Cut(b, " ")
+		if in == other && (in == "Variables" || strings.HasSuffix(in, "Params")) {
+			return strings.Compare(a, b)
+		}
+		return cmp.Compare(first[in], first[other])
+	})
+	return lines
 }
 
 // quotedText is what %q writes.

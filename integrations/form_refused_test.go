@@ -199,6 +199,19 @@ func TestParseDefinitionRefusesWhatIsNoForm(t *testing.T) {
 	}
 }
 
+func TestFaultsHaveAnOrder(t *testing.T) {
+	text := []byte(form(t, `{"oauth": {
+		"token_params": {"code": "a", "client_id": "b", "redirect_uri": "c", "code_verifier": "d"},
+		"variables": {"a": "host", "b": "host", "c": "host", "d": "host"}, "scopes": ["x y", "b c"]
+	}}`))
+	_, first := integrations.ParseDefinition(text)
+	require.Error(t, first)
+	for range 20 {
+		_, err := integrations.ParseDefinition(text)
+		require.EqualError(t, err, first.Error())
+	}
+}
+
 func TestParseDefinitionListsAllFaults(t *testing.T) {
 	_, err := integrations.ParseDefinition([]byte(`{
 		"name": "", "no_fallback": 1, "more": 1, "config": [{"key": "-", "type": "text"}],

@@ -82,10 +82,10 @@ func (r *Registry) SetMapping(ctx context.Context, name string, m Mapping, actor
 	}
 	if m.EntityID == "" {
 		f.add("entity_id", "is empty: set it, or remove the mapping")
-	} else if !printable(m.EntityID, maxEntityID) {
+	} else if !oneLine(m.EntityID, maxEntityID) {
 		f.add("entity_id", "must be at most "+strconv.Itoa(maxEntityID)+" bytes of text without control characters")
 	}
-	if !printable(m.EntityName, 4*maxEntityName) || utf8.RuneCountInString(m.EntityName) > maxEntityName {
+	if !oneLine(m.EntityName, 4*maxEntityName) || utf8.RuneCountInString(m.EntityName) > maxEntityName {
 		f.add("entity_name", "must be at most "+strconv.Itoa(maxEntityName)+" characters of text without control characters")
 	}
 	if err := f.err(); err != nil {
@@ -119,7 +119,7 @@ func (r *Registry) RemoveMapping(ctx context.Context, name, org, actor string, o
 	return err
 }
 
-// printable reports whether s is text of at most limit bytes for one line.
-func printable(s string, limit int) bool {
+// oneLine reports whether s is text of at most limit bytes for one line.
+func oneLine(s string, limit int) bool {
 	return len(s) <= limit && utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
 }

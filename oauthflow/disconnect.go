@@ -38,7 +38,7 @@ func (m *Manager) Disconnect(ctx context.Context, t Target, actor string) (Revoc
 	h := m.Handle(t.Key)
 	_, err := h.update(ctx, func(c *tokenstore.Connection, _ time.Time) error {
 		removed = c.Clone()
-		return disconnect(c, actor)
+		return disconnect(c, "", actor)
 	})
 	switch {
 	case errors.Is(err, errMoved):

@@ -15,6 +15,8 @@ var (
 	ErrReauthRequired = errors.New("oauthflow: a person must connect again")
 	// ErrUnavailable: no usable token now, but trying later may help.
 	ErrUnavailable = errors.New("oauthflow: no usable token at the moment")
+	// ErrConnected: something is connected already, and was not to be replaced.
+	ErrConnected = errors.New("oauthflow: connected already")
 	// ErrClosed: the manager was closed.
 	ErrClosed = errors.New("oauthflow: closed")
 )

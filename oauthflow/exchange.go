@@ -67,6 +67,9 @@ func (p *pending) exchange() (*Finished, error) {
 	if err == nil {
 		err = p.store(g, (*tokens)(nil).merge(reply, "", time.Time{}), sent)
 	}
+	if errors.Is(err, errOtherAccount) {
+		return nil, p.otherAccount()
+	}
 	if err != nil {
 		log.Error("oauthflow: the tokens of a new connection could not be stored", "error", err)
 		return nil, p.fail(CallbackFailed, reasonStore, "the connection could not be stored; connect again", err)
@@ -89,44 +92,76 @@ func (p *pending) grant(reply *Reply) (grant, error) {
 		entityID: p.flow.EntityID, clientID: p.target.Client.ClientID, tokenHost: host,
 		fingerprint: p.target.Fingerprint,
 		by:          p.flow.Principal, requested: p.flow.Scopes,
+		anotherAccountOK: p.target.AllowAccountChange,
 	}
 	g.accountID, g.accountName = account(reply.Extra)
 	return g, nil
 }
 
-// store seals for the generation that comes next and writes, again if a refresh
-// of the old grant was quicker.
+// store stores the grant, and tries again for a while: the code is spent.
 func (p *pending) store(g grant, tok *tokens, sent stopwatch) error {
-	h := p.m.Handle(p.flow.Key)
 	ctx, cancel := detached(p.m.cfg.Timing.Record)
 	defer cancel()
-	return repeat(ctx, func(ctx context.Context) error {
-		// Not Handle.read: a restored backup is no reason not to connect again.
-		c, err := p.m.cfg.Store.Load(ctx, h.key)
-		if err != nil {
-			return err
+	var refused error
+	err := repeat(ctx, func(ctx context.Context) error {
+		err := p.m.Handle(p.flow.Key).connect(ctx, g, tok, sent)
+		if errors.Is(err, errOtherAccount) {
+			refused, err = err, nil
 		}
-		for c.GrantID != g.id { // else an earlier write came through after all
-			g.generation = c.Generation + 1
-			if g.sealed, err = tok.seal(ctx, p.m.cfg.Sealer, h.key, g.generation); err != nil {
-				return err
-			}
-			v, err := h.update(ctx, func(c *tokenstore.Connection, now time.Time) error {
-				return connect(c, now, g, sent.elapsed())
-			})
-			if !errors.Is(err, errMoved) {
-				return err
-			}
-			c = v.conn
-		}
-		return nil
+		return err
 	})
+	if refused != nil {
+		return refused
+	}
+	return err
 }
 
-// account reads who connected from the id_token (OpenID Connect Core §2), for
-// display. Its signature is not checked: it came from the token endpoint over
-// TLS, which §3.1.3.7 accepts in the signature's place, and nothing is decided by
-// it.
+// connect seals for the generation that comes next and writes, again if a refresh
+// of the old grant was quicker. obtained is since when the tokens live.
+func (h *Handle) connect(ctx context.Context, g grant, tok *tokens, obtained stopwatch) error {
+	// Not Handle.read: a restored backup is no reason not to connect again.
+	c, err := h.m.cfg.Store.Load(ctx, h.key)
+	if err != nil {
+		return err
+	}
+	for c.GrantID != g.id { // else an earlier write came through after all
+		g.generation = c.Generation + 1
+		if g.sealed, err = tok.seal(ctx, h.m.cfg.Sealer, h.key, g.generation); err != nil {
+			return err
+		}
+		v, err := h.update(ctx, func(c *tokenstore.Connection, now time.Time) error {
+			return connect(c, now, g, obtained.elapsed())
+		})
+		if !errors.Is(err, errMoved) {
+			return err
+		}
+		c = v.conn
+	}
+	return nil
+}
+
+// otherAccount ends a flow that came back with another account than the connected
+// one. That stays as it is. The tokens that came are dropped and not revoked: some
+// providers count them as one grant with what the same person, or the same tenant,
+// gave before, and would end what is connected here.
+func (p *pending) otherAccount() error {
+	m, log := p.m, p.m.logger(p.target)
+	log.Warn("oauthflow: refused to connect another account than the connected one", "user", p.flow.Principal)
+	ctx, cancel := detached(m.cfg.Timing.Record)
+	defer cancel()
+	err := m.cfg.Store.AddEvents(ctx, tokenstore.Event{
+		Key: p.flow.Key, Kind: eventRefused, Reason: reasonOtherAccount, Actor: p.flow.Principal,
+	})
+	if err != nil {
+		log.Error("oauthflow: a refusal could not be put into the history", "error", err)
+	}
+	return p.fail(CallbackFailed, reasonOtherAccount, "another account is connected here, and stays connected; "+
+		"disconnect it first, or choose the same account", errOtherAccount)
+}
+
+// account reads who connected from the id_token (OpenID Connect Core §2). Its
+// signature is not checked: it came from the token endpoint over TLS, which
+// §3.1.3.7 accepts in the signature's place, and nothing is granted by it.
 func account(extra map[string]json.RawMessage) (id, name string) {
 	var token string
 	if json.Unmarshal(extra["id_token"], &token) != nil {

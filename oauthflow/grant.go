@@ -1,6 +1,7 @@
 package oauthflow
 
 import (
+	"errors"
 	"time"
 
 	"github.com/bifrost-go/bifrost/tokenstore"
@@ -20,17 +21,31 @@ type grant struct {
 	accountName string
 	by          string // the host's user
 	requested   []string
+
+	imported         bool // by no flow; refused where something is connected
+	replace          bool // though something is connected
+	anotherAccountOK bool
 }
 
-// connect replaces whatever there was: the newer grant wins, and with the attempt
-// goes every claim of a refresh under way. The caller sealed for the generation
+// errOtherAccount: somebody else's account is connected already.
+var errOtherAccount = errors.New("oauthflow: another account is connected")
+
+// connect replaces whatever there was, unless that is another account's: the newer
+// grant wins, and with the attempt goes every claim of a refresh under way. The caller sealed for the generation
 // after the one he saw; if that has risen meanwhile, he seals again.
 func connect(c *tokenstore.Connection, now time.Time, g grant, ago time.Duration) error {
 	if c.Generation != g.generation-1 {
 		return errMoved
 	}
 	reason := ""
-	if c.Connected() {
+	switch {
+	case c.Connected() && g.imported && !g.replace:
+		return ErrConnected
+	case c.Connected() && c.AccountID != "" && g.accountID != "" && c.AccountID != g.accountID && !g.anotherAccountOK:
+		return errOtherAccount
+	case g.imported:
+		reason = "imported"
+	case c.Connected():
 		reason = "reconnected"
 	}
 	*c = tokenstore.Connection{
@@ -46,7 +61,7 @@ func connect(c *tokenstore.Connection, now time.Time, g grant, ago time.Duration
 
 // disconnect leaves a tombstone: were the row deleted and the generation begun
 // anew, a late reply of the old grant could pass for the new one's.
-func disconnect(c *tokenstore.Connection, actor string) error {
+func disconnect(c *tokenstore.Connection, reason, actor string) error {
 	if !c.Connected() {
 		return errMoved
 	}
@@ -54,7 +69,7 @@ func disconnect(c *tokenstore.Connection, actor string) error {
 		Key: c.Key, Version: c.Version, ReadAt: c.ReadAt, UpdatedAt: c.UpdatedAt,
 		Generation: c.Generation + 1, Status: tokenstore.NotConnected,
 	}
-	c.Log(eventDisconnected, "", actor)
+	c.Log(eventDisconnected, reason, actor)
 	return nil
 }
 

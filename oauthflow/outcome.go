@@ -17,6 +17,8 @@ const (
 	eventReauth        = "reauth_required"
 	eventHealed        = "healed"
 	eventDisconnected  = "disconnected"
+	eventRefused       = "connect_refused"
+	eventExported      = "exported"
 )
 
 // notSent records that a presentation certainly was not processed. It counts

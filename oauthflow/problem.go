@@ -85,6 +85,8 @@ const (
 	reasonAccess  = "bad_access"
 	reasonClosed  = "closed"
 	reasonBusy    = "refresh_under_way"
+
+	reasonOtherAccount = "account_changed" // of a [CallbackError]
 )
 
 // errTooLate: the attempt took longer to reach the provider than it may.
