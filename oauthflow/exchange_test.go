@@ -69,3 +69,59 @@ func TestFailedExchangesAreExplained(t *testing.T) {
 		})
 	}
 }
+
+func TestAnotherAccountIsRefused(t *testing.T) {
+	account := func(id string) string {
+		return fmt.Sprintf(`,"id_token":%q`, idToken(map[string]any{"sub": id, "email": id + "@example.com"}))
+	}
+	back := func(w *world, code string) error {
+		started, state := w.start()
+		_, err := w.m.Callback(context.Background(), w.arriving(started, url.Values{"code": {code}, "state": {state}}))
+		return err
+	}
+	t.Run("by default", func(t *testing.T) {
+		w := newWorld(t)
+		w.idp.extra = account("ann")
+		w.connect("g")
+		before := w.row()
+		w.idp.extra = account("ben")
+		for range 2 {
+			ce := refused(t, back(w, "g2"), oauthflow.CallbackFailed)
+			require.Equal(t, "account_changed", ce.Code)
+			require.Contains(t, ce.Description, "disconnect")
+			require.NotNil(t, ce.ExpiredCookie, "the code is spent")
+		}
+		after := w.row()
+		after.ReadAt = before.ReadAt
+		require.Equal(t, before, after, "nothing was written to the connection")
+		require.Empty(t, w.idp.revocations())
+		require.Equal(t, []string{"connected", "connect_refused account_changed", "connect_refused account_changed"}, w.events())
+		w.requireToken(w.process(), "AT1")
+
+		w.idp.extra = account("ann")
+		require.NoError(t, back(w, "g3"))
+		_, err := w.m.Disconnect(context.Background(), w.target, "alice")
+		require.NoError(t, err)
+		w.idp.extra = account("ben")
+		require.NoError(t, back(w, "g4"), "after a disconnect anybody may connect")
+		require.Equal(t, "ben", w.row().AccountID)
+	})
+	t.Run("unless the definition allows it", func(t *testing.T) {
+		w := newWorld(t)
+		w.target.AllowAccountChange = true
+		w.idp.extra = account("ann")
+		w.connect("g")
+		w.idp.extra = account("ben")
+		require.NoError(t, back(w, "g2"))
+		require.Equal(t, "ben", w.row().AccountID)
+	})
+	t.Run("where both are known", func(t *testing.T) {
+		for _, accounts := range [][2]string{{"", account("ben")}, {account("ann"), ""}} {
+			w := newWorld(t)
+			w.idp.extra = accounts[0]
+			w.connect("g")
+			w.idp.extra = accounts[1]
+			require.NoError(t, back(w, "g2"))
+		}
+	})
+}

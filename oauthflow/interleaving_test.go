@@ -83,7 +83,7 @@ func newSim(seed uint64, faults string) *sim {
 	w := &sim{
 		r: rand.New(rand.NewPCG(seed, 1)), rules: askRules, faults: faults, now: t0, lost: map[string]bool{},
 		row: &tokenstore.Connection{Status: tokenstore.NotConnected}, slots: map[int64]accessTimes{},
-		as:  strict{map[string]int{}, map[string]bool{}, map[string]int{}},
+		as: strict{map[string]int{}, map[string]bool{}, map[string]int{}},
 	}
 	for range 3 {
 		w.procs = append(w.procs, w.spawn())
