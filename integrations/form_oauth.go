@@ -67,7 +67,6 @@ var oauthWords = map[string]string{
 // its sentences are taken apart, so that each comes under its field, in the form's
 // words and without the value that it names.
 func checkClient(f *faults, c *oauthflow.Client) {
-	lines := leaves(c.Validate())
 	for _, line := range inOrder(leaves(c.Validate())) {
 		name, text, _ := strings.Cut(line, " ")
 		path := "oauth"
