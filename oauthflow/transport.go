@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 	"net/http"
-	"syscall"
 	"time"
 )
 
@@ -19,16 +18,6 @@ const (
 // would hide its error behind "use of closed network connection".)
 type overKey struct{}
 
-// TransportOptions change what [NewTransportWith] makes.
-type TransportOptions struct {
-	// Control is called before each connection is made, with the address that DNS
-	// gave ("192.0.2.1:443"), as [net.Dialer.Control] is; its error ends the attempt.
-	// Through a proxy it sees the proxy's address only.
-	Control func(network, address string, c syscall.RawConn) error
-	// NoProxy ignores the proxies of the environment.
-	NoProxy bool
-}
-
 // NewTransport returns the transport that token requests need:
 //
 //   - HTTP/1.1 and one request per connection. HTTP/2 and idle connections let
@@ -39,19 +28,12 @@ type TransportOptions struct {
 //   - Proxies from the environment (HTTPS_PROXY, NO_PROXY).
 //
 // Change what you need, TLSClientConfig for instance, before the first use.
-func NewTransport() *http.Transport { return NewTransportWith(TransportOptions{}) }
-
-// NewTransportWith returns what [NewTransport] does, changed by o.
-func NewTransportWith(o TransportOptions) *http.Transport {
-	dialer := &net.Dialer{Timeout: dialTimeout, Control: o.Control}
-	proxy := http.ProxyFromEnvironment
-	if o.NoProxy {
-		proxy = nil
-	}
+func NewTransport() *http.Transport {
+	dialer := &net.Dialer{Timeout: dialTimeout}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	return &http.Transport{
-		Proxy: proxy,
+		Proxy: http.ProxyFromEnvironment,
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			// net/http goes on dialling after a request ended, in case another one
 			// could use the connection. Here none can.

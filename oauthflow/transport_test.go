@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"syscall"
 	"testing"
 	"time"
 
@@ -58,36 +57,17 @@ func TestNewTransportServesOthersToo(t *testing.T) {
 	}
 }
 
-// Names are looked up before the control is asked, so no name can hide an address.
-func TestTransportControlSeesAddresses(t *testing.T) {
-	server := newServer(t, reply(200, jsonType, `{"access_token":"A"}`))
-	_, port, err := net.SplitHostPort(server.Listener.Addr().String())
-	require.NoError(t, err)
-	c := wireClient("http://localhost:" + port)
-	var seen []string
-	control := func(network, address string, _ syscall.RawConn) error {
-		seen = append(seen, network+" "+address)
-		return nil
-	}
-	transport := oauthflow.NewTransportWith(oauthflow.TransportOptions{Control: control, NoProxy: true})
-	assert.Nil(t, transport.Proxy)
-	assert.True(t, transport.DisableKeepAlives)
-	_, err = (&oauthflow.Requester{Transport: transport}).Do(t.Context(), refreshRequest(c))
-	require.NoError(t, err)
-	require.NotEmpty(t, seen)
-	assert.Contains(t, seen, "tcp4 127.0.0.1:"+port)
-
+// A request's own transport goes before the requester's.
+func TestRequestHasATransportOfItsOwn(t *testing.T) {
 	refused := errors.New("this address is not allowed")
-	transport = oauthflow.NewTransportWith(oauthflow.TransportOptions{
-		Control: func(string, string, syscall.RawConn) error { return refused },
-	})
-	assert.NotNil(t, transport.Proxy)
-	req := refreshRequest(c)
-	req.Transport = transport // this request's, whatever the requester has
+	transport := oauthflow.NewTransport()
+	transport.DialContext = func(context.Context, string, string) (net.Conn, error) { return nil, refused }
+	req := refreshRequest(wireClient("http://localhost:1"))
+	req.Transport = transport
 	req.Gate = func() error { t.Error("the gate was asked"); return nil }
-	_, err = (&oauthflow.Requester{Transport: roundTripFunc(func(*http.Request) (*http.Response, error) {
+	_, err := (&oauthflow.Requester{Transport: roundTripFunc(func(*http.Request) (*http.Response, error) {
 		return nil, errors.New("the requester's transport")
-	})}).Do(context.Background(), req)
+	})}).Do(t.Context(), req)
 	require.ErrorIs(t, err, refused)
 	assert.False(t, tokenError(t, err).Sent)
 }
