@@ -1,0 +1,154 @@
+package integrations_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bifrost-go/bifrost/integrations"
+)
+
+// away is a store of definitions that can be taken away.
+type away struct {
+	integrations.Store
+	gone  atomic.Bool
+	reads atomic.Int64
+}
+
+var errAway = errors.New("the store is away")
+
+func (a *away) look() error {
+	a.reads.Add(1)
+	if a.gone.Load() {
+		return errAway
+	}
+	return nil
+}
+
+func (a *away) Definitions(ctx context.Context, after int64, limit int) ([]integrations.DefinitionRecord, int64, error) {
+	if err := a.look(); err != nil {
+		return nil, after, err
+	}
+	return a.Store.Definitions(ctx, after, limit)
+}
+
+func (a *away) SettingsChanges(ctx context.Context, after int64, limit int) ([]integrations.SettingsKey, int64, error) {
+	if err := a.look(); err != nil {
+		return nil, after, err
+	}
+	return a.Store.SettingsChanges(ctx, after, limit)
+}
+
+func (a *away) Settings(ctx context.Context, definition, org string) (integrations.SettingsRecord, error) {
+	if err := a.look(); err != nil {
+		return integrations.SettingsRecord{}, err
+	}
+	return a.Store.Settings(ctx, definition, org)
+}
+
+// twoProcesses are two registries on the same stores.
+func twoProcesses(t *testing.T) (one, other *world, store *away) {
+	store = &away{Store: integrations.NewMemory()}
+	one = newWorld(t, func(c *integrations.Config) { c.Definitions = store })
+	other = newWorld(t, func(c *integrations.Config) {
+		c.Tokens, c.Definitions, c.Sealer, c.Transport = one.store, store, one.sealer, one.idp
+	})
+	return one, other, store
+}
+
+// What one process changes, another uses within the staleness, without a read of
+// its own per call.
+func TestChangesArriveInOtherProcesses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		one, other, store := twoProcesses(t)
+		one.follow(t)
+		other.follow(t)
+		d := definition("Graph")
+		d.Config = []integrations.ConfigField{{Key: "region", Type: integrations.ConfigString}}
+		one.create(t, d)
+		one.connect(t, "Graph", "acme", integrations.Org("acme"))
+		pass(2 * time.Second)
+		get := func() (*integrations.Integration, error) {
+			return other.Registry.Get(t.Context(), "Graph", integrations.Org("acme"))
+		}
+		in, err := get()
+		require.NoError(t, err)
+		require.Empty(t, in.Config().String("region"))
+
+		before := store.reads.Load()
+		for range 1000 {
+			_, err = get()
+			require.NoError(t, err)
+		}
+		require.Equal(t, before, store.reads.Load(), "a warm Get reads nothing")
+
+		_, err = one.SetConfig(t.Context(), "Graph", map[string]any{"region": "eu"}, "root", integrations.Org("acme"))
+		require.NoError(t, err)
+		in, err = one.Registry.Get(t.Context(), "Graph", integrations.Org("acme"))
+		require.NoError(t, err)
+		require.Equal(t, "eu", in.Config().String("region"), "at once in the process that wrote")
+		pass(time.Second)
+		in, err = get()
+		require.NoError(t, err)
+		require.Equal(t, "eu", in.Config().String("region"))
+
+		one.mapTo(t, "Graph", "acme", "tenant-a")
+		pass(time.Second)
+		_, err = get()
+		require.ErrorIs(t, err, integrations.ErrReauthRequired)
+		require.Equal(t, 1, one.idp.count())
+	})
+}
+
+// While the store is away, what is known serves; what is not is an error of its own.
+func TestStoreOfDefinitionsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		one, other, store := twoProcesses(t)
+		one.create(t, definition("Graph"))
+		require.NoError(t, other.Define(definition("Code")))
+		one.connect(t, "Graph", "acme", integrations.Org("acme"))
+		_, err := one.Registry.Get(t.Context(), "Graph", integrations.Org("acme"))
+		require.NoError(t, err)
+
+		store.gone.Store(true)
+		pass(time.Minute)
+		_, err = one.Registry.Get(t.Context(), "Graph", integrations.Org("acme"))
+		require.NoError(t, err, "known")
+		_, err = one.Registry.Get(t.Context(), "Graph", integrations.Org("globex"))
+		require.ErrorIs(t, err, integrations.ErrUnavailable, "its settings were never read")
+		// What code defines may be shadowed by an organization's own: nobody knows.
+		_, err = other.Registry.Get(t.Context(), "Code", integrations.Org("acme"))
+		require.ErrorIs(t, err, integrations.ErrUnavailable)
+		_, err = other.Create(t.Context(), definition("New"), "root")
+		require.ErrorIs(t, err, integrations.ErrUnavailable)
+
+		store.gone.Store(false)
+		_, err = other.Registry.Get(t.Context(), "Graph", integrations.Org("acme"))
+		require.NoError(t, err)
+	})
+}
+
+// Events that are old enough are removed while Run runs.
+func TestEventRetention(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(c *integrations.Config) { c.EventRetention = 24 * time.Hour })
+		w.follow(t)
+		w.create(t, definition("Graph"))
+		pass(20 * time.Hour)
+		_, err := w.SetMapping(t.Context(), "Graph", integrations.Mapping{Org: "acme", EntityID: "x"}, "root", integrations.Global())
+		require.NoError(t, err)
+		events, err := w.Events(t.Context(), "Graph", 0, 10, integrations.Global())
+		require.NoError(t, err)
+		require.Len(t, events, 2)
+		pass(6 * time.Hour)
+		events, err = w.Events(t.Context(), "Graph", 0, 10, integrations.Global())
+		require.NoError(t, err)
+		require.Len(t, events, 1)
+		require.Equal(t, "mapping_set", events[0].Kind)
+	})
+}
