@@ -55,6 +55,9 @@ func connect(c *tokenstore.Connection, now time.Time, g grant, ago time.Duration
 		ConnectedBy: g.by, ConnectedAt: now, ScopesRequested: g.requested,
 	}
 	g.put(c, now, ago)
+	if !g.access { // imported without one: it is to be got
+		c.ObtainedAt, c.DueAt = time.Time{}, now
+	}
 	c.Log(eventConnected, reason, g.by)
 	return nil
 }
