@@ -42,11 +42,11 @@ func newApp(t *testing.T) (*before.App, *oauthtest.Provider, context.Context) {
 }
 
 // connect walks through both handlers with a browser.
-func connect(t *testing.T, app *before.App, provider *oauthtest.Provider, ctx context.Context) {
+func connect(ctx context.Context, t *testing.T, app *before.App, provider *oauthtest.Provider) {
 	t.Helper()
 	jar, err := cookiejar.New(nil)
 	require.NoError(t, err)
-	visit := func(handler http.HandlerFunc, target string) *http.Response {
+	visit := func(handler http.HandlerFunc, target string) (status int, location string) {
 		r := httptest.NewRequestWithContext(ctx, http.MethodGet, target, http.NoBody)
 		for _, c := range jar.Cookies(r.URL) {
 			r.AddCookie(c)
@@ -54,20 +54,21 @@ func connect(t *testing.T, app *before.App, provider *oauthtest.Provider, ctx co
 		w := httptest.NewRecorder()
 		handler(w, r)
 		jar.SetCookies(r.URL, w.Result().Cookies())
-		return w.Result()
+		return w.Code, w.Header().Get("Location")
 	}
-	res := visit(app.Connect, demo.BaseURL+"/connect")
-	callback, err := provider.Authorize(ctx, res.Header.Get("Location"), "alice@acme.example")
+	_, location := visit(app.Connect, demo.BaseURL+"/connect")
+	callback, err := provider.Authorize(ctx, location, "alice@acme.example")
 	require.NoError(t, err)
-	res = visit(app.Callback, callback)
-	require.Equal(t, http.StatusSeeOther, res.StatusCode)
-	require.Equal(t, http.StatusBadRequest, visit(app.Callback, demo.BaseURL+"/callback?code=x&state=y").StatusCode)
+	status, _ := visit(app.Callback, callback)
+	require.Equal(t, http.StatusSeeOther, status)
+	status, _ = visit(app.Callback, demo.BaseURL+"/callback?code=x&state=y")
+	require.Equal(t, http.StatusBadRequest, status)
 }
 
 // On a good day it works.
 func TestItWorks(t *testing.T) {
 	app, provider, ctx := newApp(t)
-	connect(t, app, provider, ctx)
+	connect(ctx, t, app, provider)
 	client, err := app.Client(ctx, "acme")
 	require.NoError(t, err)
 	names, err := demo.UserNames(ctx, client)
@@ -87,7 +88,7 @@ func expire(t *testing.T, app *before.App) {
 // and revokes everything.
 func TestTheRace(t *testing.T) {
 	app, provider, ctx := newApp(t)
-	connect(t, app, provider, ctx)
+	connect(ctx, t, app, provider)
 	expire(t, app)
 	one, err := app.Client(ctx, "acme")
 	require.NoError(t, err)
@@ -113,7 +114,7 @@ func TestTheRace(t *testing.T) {
 // the new refresh token with it.
 func TestTheVisitorWhoLeft(t *testing.T) {
 	app, provider, ctx := newApp(t)
-	connect(t, app, provider, ctx)
+	connect(ctx, t, app, provider)
 	expire(t, app)
 	visit, leave := context.WithCancel(ctx)
 	client, err := app.Client(visit, "acme")
