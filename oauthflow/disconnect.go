@@ -53,26 +53,33 @@ func (m *Manager) Disconnect(ctx context.Context, t Target, actor string) (Revoc
 	log := m.logger(t)
 	log.InfoContext(ctx, "oauthflow: disconnected")
 	if t.Client.Flow == ClientCredentials {
-		return m.revokeMinted(t), nil
+		return m.revokeSnapshots(context.WithoutCancel(ctx), t, m.mints.forget(t.Key)), nil
 	}
-	tok, err := openTokens(ctx, m.cfg.Sealer, removed)
-	if err != nil {
-		log.WarnContext(ctx, "oauthflow: the removed tokens could not be opened, so they were not revoked", "error", err)
-		return RevocationFailed, nil
-	}
-	// Tokens go only where they came from.
-	if reason, err := Changed(removed, t); err != nil || reason != "" {
-		log.WarnContext(ctx, "oauthflow: not revoked, because the definition has changed since", "reason", reason, "error", err)
-		return RevocationFailed, nil
-	}
-	return m.revoke(t, tok), nil
+	// The person's browser may go away; the provider is to be asked all the same.
+	return m.revokeStored(context.WithoutCancel(ctx), t, removed), nil
 }
 
-// revokeMinted forgets what this process has minted, and asks the provider to.
-func (m *Manager) revokeMinted(t Target) Revocation {
+// revokeStored asks the provider to forget what was stored in c.
+func (m *Manager) revokeStored(ctx context.Context, t Target, c *tokenstore.Connection) Revocation {
+	log := m.logger(t)
+	tok, err := openTokens(ctx, m.cfg.Sealer, c)
+	if err != nil {
+		log.WarnContext(ctx, "oauthflow: the removed tokens could not be opened, so they were not revoked", "error", err)
+		return RevocationFailed
+	}
+	// Tokens go only where they came from.
+	if reason, err := Changed(c, t); err != nil || reason != "" {
+		log.WarnContext(ctx, "oauthflow: not revoked, because the definition has changed since", "reason", reason, "error", err)
+		return RevocationFailed
+	}
+	return m.revoke(ctx, t, tok)
+}
+
+// revokeSnapshots asks the provider to forget minted tokens.
+func (m *Manager) revokeSnapshots(ctx context.Context, t Target, list []*Snapshot) Revocation {
 	result := RevocationUnsupported
-	for _, s := range m.mints.forget(t.Key) {
-		if r := m.revoke(t, s.tok); result != RevocationFailed && r != RevocationUnsupported {
+	for _, s := range list {
+		if r := m.revoke(ctx, t, s.tok); result != RevocationFailed && r != RevocationUnsupported {
 			result = r
 		}
 	}
@@ -81,8 +88,8 @@ func (m *Manager) revokeMinted(t Target) Revocation {
 
 // revoke asks the provider to forget tokens, the refresh token first: at most
 // providers that ends the whole grant.
-func (m *Manager) revoke(t Target, tok *tokens) Revocation {
-	ctx, cancel := detached(revokeLimit)
+func (m *Manager) revoke(ctx context.Context, t Target, tok *tokens) Revocation {
+	ctx, cancel := context.WithTimeout(ctx, revokeLimit)
 	defer cancel()
 	result := RevocationUnsupported
 	one := func(token tokenstore.Secret, hint string) {

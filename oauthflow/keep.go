@@ -219,7 +219,7 @@ func (a *arrival) overtaken(v *view) error {
 	switch {
 	case !v.conn.Connected():
 		log.Info("oauthflow: a token was renewed while its connection was removed; revoking it")
-		a.f.h.m.within(func() { a.f.h.m.revoke(a.f.t, a.tok) })
+		a.f.h.m.within(func() { a.f.h.m.revoke(context.Background(), a.f.t, a.tok) })
 	case v.conn.GrantID != a.p.grant:
 		log.Info("oauthflow: a token was renewed while somebody connected again; the newer grant stays")
 	}
