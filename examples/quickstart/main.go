@@ -63,7 +63,7 @@ func run(ctx context.Context, getenv func(string) string, out, logs io.Writer) (
 		s.useStandIn(provider)
 	}
 
-	bf, err := bifrost.New(bifrost.Config{BaseURL: s.baseURL, Store: db, Keys: keys, Logger: log})
+	bf, err := bifrost.New(bifrost.Config{BaseURL: s.baseURL, Store: db, Keys: keys, Egress: s.egress, Logger: log})
 	if err != nil {
 		return err
 	}

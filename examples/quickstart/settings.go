@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/bifrost-go/bifrost/integrations"
+	"github.com/bifrost-go/bifrost/internal/egress"
 	"github.com/bifrost-go/bifrost/internal/loopback"
 	"github.com/bifrost-go/bifrost/oauthflow"
 	"github.com/bifrost-go/bifrost/tokenstore"
@@ -25,18 +26,23 @@ type settings struct {
 	keys     string // BIFROST_KEY; empty: use the key file beside the database
 	password string // QUICKSTART_PASSWORD; empty: loopback only, nobody is asked
 	orgs     []string
+	egress   []string // EGRESS, and where the stand-in is
 
 	// standIn: OAUTH_CLIENT_ID is not set. Then client has no credentials and no
 	// URLs, and apiURL is empty, until useStandIn.
 	standIn  bool
 	client   oauthflow.Client
-	entityID string
+	entityID string // OAUTH_ENTITY_ID
 	apiURL   string
 }
 
 const (
 	microsoft = "https://login.microsoftonline.com/{entity_id}/oauth2/v2.0/"
 	graphAPI  = "https://graph.microsoft.com/v1.0/users"
+
+	userScopes = "offline_access Directory.Read.All"
+	// An application asks for all that it was given at a resource.
+	applicationScopes = "https://graph.microsoft.com/.default"
 )
 
 // readSettings reads all variables and reports everything that is wrong with
@@ -47,12 +53,12 @@ func readSettings(getenv func(string) string) (*settings, error) {
 		addr:     e.or("ADDR", "127.0.0.1:8080"),
 		keys:     e.get("BIFROST_KEY"),
 		password: e.get("QUICKSTART_PASSWORD"),
-		entityID: e.or("OAUTH_ENTITY_ID", "common"),
 		standIn:  e.get("OAUTH_CLIENT_ID") == "",
 	}
 	s.readAddr(e)
 	s.readDatabase(e)
 	s.readOrgs(e)
+	s.readEgress(e)
 	s.readProvider(e)
 	return s, errors.Join(e.problems...)
 }
@@ -121,16 +127,25 @@ func (s *settings) readOrgs(e *env) {
 	}
 }
 
+// readEgress checks each entry by itself, so that all wrong ones are named.
+func (s *settings) readEgress(e *env) {
+	if e.get("EGRESS") == "" {
+		return
+	}
+	for entry := range strings.SplitSeq(e.get("EGRESS"), ",") {
+		entry = strings.TrimSpace(entry)
+		if _, err := egress.Parse([]string{entry}, false); err != nil {
+			e.wrong("EGRESS", "%s", strings.TrimPrefix(err.Error(), "egress: "))
+			continue
+		}
+		s.egress = append(s.egress, entry)
+	}
+}
+
 // readProvider reads the OAUTH_ variables and API_URL.
 func (s *settings) readProvider(e *env) {
-	if flow := e.or("OAUTH_FLOW", string(oauthflow.AuthorizationCode)); flow == "client_credentials" {
-		e.wrong("OAUTH_FLOW", "client_credentials is not built yet: use authorization_code")
-	} else if flow != string(oauthflow.AuthorizationCode) {
-		e.wrong("OAUTH_FLOW", "%q is unknown: use authorization_code", flow)
-	}
-	s.client.Flow = oauthflow.AuthorizationCode
+	s.readFlow(e)
 	s.readClientAuth(e)
-	s.client.Scopes = strings.Fields(e.or("OAUTH_SCOPES", "offline_access Directory.Read.All"))
 	params, err := url.ParseQuery(e.get("OAUTH_AUTHORIZATION_PARAMS"))
 	if err != nil || params.Has("") {
 		e.wrong("OAUTH_AUTHORIZATION_PARAMS", "is not a query string: write it as prompt=consent&login_hint=alice%%40example.com")
@@ -145,12 +160,19 @@ func (s *settings) readProvider(e *env) {
 		}
 		return
 	}
-	if (e.get("OAUTH_AUTHORIZATION_URL") == "") != (e.get("OAUTH_TOKEN_URL") == "") {
+	given := func(name string) bool { return e.get(name) != "" }
+	switch {
+	case s.mints() && given("OAUTH_AUTHORIZATION_URL") && !given("OAUTH_TOKEN_URL"):
+		e.wrong("OAUTH_TOKEN_URL", "is not set, but OAUTH_AUTHORIZATION_URL is: client_credentials needs the token URL only")
+	case !s.mints() && given("OAUTH_AUTHORIZATION_URL") != given("OAUTH_TOKEN_URL"):
 		e.wrong("OAUTH_AUTHORIZATION_URL, OAUTH_TOKEN_URL", "set both, or neither for Microsoft's: they belong to one provider")
 	}
 	s.client.ClientID = e.get("OAUTH_CLIENT_ID")
 	s.client.ClientSecret = tokenstore.NewSecret(e.get("OAUTH_CLIENT_SECRET"))
-	s.client.AuthorizationURL = e.or("OAUTH_AUTHORIZATION_URL", microsoft+"authorize")
+	s.client.AuthorizationURL = e.get("OAUTH_AUTHORIZATION_URL")
+	if s.client.AuthorizationURL == "" && !s.mints() {
+		s.client.AuthorizationURL = microsoft + "authorize"
+	}
 	s.client.TokenURL = e.or("OAUTH_TOKEN_URL", microsoft+"token")
 	s.client.RevocationURL = e.get("OAUTH_REVOCATION_URL") // Microsoft has none
 	s.client.Issuer = e.get("OAUTH_ISSUER")
@@ -161,6 +183,27 @@ func (s *settings) readProvider(e *env) {
 		e.problems = append(e.problems, clientProblems(&s.client, s.entityID)...)
 	}
 }
+
+// readFlow reads the flow, and what has another default for each.
+func (s *settings) readFlow(e *env) {
+	s.client.Flow = oauthflow.Flow(e.or("OAUTH_FLOW", string(oauthflow.AuthorizationCode)))
+	scopes, entity := userScopes, "common"
+	switch s.client.Flow {
+	case oauthflow.AuthorizationCode:
+	case oauthflow.ClientCredentials:
+		scopes = applicationScopes
+		if s.standIn {
+			entity = standInTenant // an application signs in to one tenant
+		}
+	default:
+		e.wrong("OAUTH_FLOW", "%q is unknown: use authorization_code or client_credentials", s.client.Flow)
+	}
+	s.client.Scopes = strings.Fields(e.or("OAUTH_SCOPES", scopes))
+	s.entityID = e.or("OAUTH_ENTITY_ID", entity)
+}
+
+// mints reports whether tokens are the application's own, so that nobody connects.
+func (s *settings) mints() bool { return s.client.Flow == oauthflow.ClientCredentials }
 
 func (s *settings) readClientAuth(e *env) {
 	secret := e.get("OAUTH_CLIENT_SECRET") != ""
@@ -177,6 +220,9 @@ func (s *settings) readClientAuth(e *env) {
 		s.client.ClientAuth = oauthflow.AuthNone
 		if secret {
 			e.wrong("OAUTH_CLIENT_SECRET", "is set, but OAUTH_CLIENT_AUTH is none, which sends no secret: unset one of them")
+		}
+		if s.mints() {
+			e.wrong("OAUTH_CLIENT_AUTH", "is none, but OAUTH_FLOW is client_credentials, which only a client with a secret can use: use post or basic")
 		}
 		return
 	default:

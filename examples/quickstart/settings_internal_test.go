@@ -63,6 +63,39 @@ func TestRealProvider(t *testing.T) {
 	require.Equal(t, []string{"a", "b", "c"}, s.orgs)
 }
 
+func TestClientCredentials(t *testing.T) {
+	s, err := readSettings(environment(t, "OAUTH_FLOW", "client_credentials"))
+	require.NoError(t, err)
+	require.Equal(t, oauthflow.ClientCredentials, s.client.Flow)
+	require.Equal(t, []string{"https://graph.microsoft.com/.default"}, s.client.Scopes)
+	require.Equal(t, "acme", s.entityID, "one of the stand-in's tenants")
+
+	s, err = readSettings(environment(t, "OAUTH_FLOW", "client_credentials",
+		"OAUTH_CLIENT_ID", "id", "OAUTH_CLIENT_SECRET", "secret", "OAUTH_ENTITY_ID", "t1"))
+	require.NoError(t, err)
+	require.Empty(t, s.client.AuthorizationURL)
+	require.Equal(t, "https://login.microsoftonline.com/{entity_id}/oauth2/v2.0/token", s.client.TokenURL)
+	require.Equal(t, "t1", s.entityID)
+
+	s, err = readSettings(environment(t, "OAUTH_FLOW", "client_credentials", "OAUTH_CLIENT_ID", "id", "OAUTH_CLIENT_SECRET", "secret",
+		"OAUTH_CLIENT_AUTH", "basic", "OAUTH_TOKEN_URL", "http://127.0.0.1:9000/token", "OAUTH_SCOPES", "a b"))
+	require.NoError(t, err)
+	require.Equal(t, "http://127.0.0.1:9000/token", s.client.TokenURL)
+	require.Equal(t, []string{"a", "b"}, s.client.Scopes)
+}
+
+func TestEgress(t *testing.T) {
+	s, err := readSettings(environment(t))
+	require.NoError(t, err)
+	require.Empty(t, s.egress)
+
+	s, err = readSettings(environment(t, "EGRESS", "10.0.0.0/8, idp.corp.example:8443,[::1]:9000"))
+	require.NoError(t, err)
+	require.Equal(t, []string{"10.0.0.0/8", "idp.corp.example:8443", "[::1]:9000"}, s.egress)
+	s.useStandIn(&standIn{place: place{Address: "127.0.0.1:23456"}})
+	require.Contains(t, s.egress, "127.0.0.1:23456", "integrations made at run time may use the stand-in")
+}
+
 func TestBaseURL(t *testing.T) {
 	for _, test := range []struct{ addr, base, password, want string }{
 		{"127.0.0.1:1", "", "", "http://localhost:1"},
@@ -107,8 +140,11 @@ func TestRefusedSettings(t *testing.T) {
 		{[]string{"ORGS", "acme,.."}, []string{"ORGS", `".."`}},
 		{[]string{"ORGS", "a b"}, []string{"ORGS", `"a b"`}},
 		{[]string{"ORGS", "a,a"}, []string{"ORGS", "twice"}},
-		{[]string{"OAUTH_FLOW", "client_credentials"}, []string{"OAUTH_FLOW", "not built yet"}},
-		{[]string{"OAUTH_FLOW", "implicit"}, []string{"OAUTH_FLOW", "authorization_code"}},
+		{[]string{"EGRESS", "https://idp.example"}, []string{"EGRESS", "https://idp.example", "not a URL"}},
+		{[]string{"EGRESS", "10.0.0.0/8,,10.0.0.1/8"}, []string{"EGRESS", `entry ""`, "10.0.0.1/32"}},
+		{[]string{"OAUTH_FLOW", "implicit"}, []string{"OAUTH_FLOW", "authorization_code or client_credentials"}},
+		{[]string{"OAUTH_FLOW", "client_credentials", "OAUTH_CLIENT_AUTH", "none"}, []string{"OAUTH_CLIENT_AUTH", "post or basic"}},
+		{append([]string{"OAUTH_FLOW", "client_credentials", "OAUTH_AUTHORIZATION_URL", "https://x.example/a"}, proper...), []string{"OAUTH_TOKEN_URL", "not set"}},
 		{[]string{"OAUTH_CLIENT_AUTH", "private_key_jwt"}, []string{"OAUTH_CLIENT_AUTH", "not built yet"}},
 		{[]string{"OAUTH_CLIENT_KEY", "key.pem"}, []string{"OAUTH_CLIENT_KEY", "not built yet"}},
 		{append([]string{"OAUTH_CLIENT_AUTH", "magic"}, proper...), []string{"OAUTH_CLIENT_AUTH", "post, basic or none"}},

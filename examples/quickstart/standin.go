@@ -27,6 +27,13 @@ const (
 
 	standInClient       = "quickstart"
 	standInPublicClient = "quickstart-public"
+	// standInApp is for integrations that are made at run time: whoever makes one
+	// has to know the secret, and nothing real is behind it.
+	standInApp       = "my-app"
+	standInAppSecret = "not-a-secret"
+
+	// standInTenant is where client credentials are for if nobody says.
+	standInTenant = "acme"
 )
 
 // standIn is the provider that is there when none is configured. It belongs to
@@ -77,16 +84,17 @@ func (s *standIn) endpoints() oauthtest.Endpoints { return oauthtest.At(s.place.
 func (s *standIn) notice() string {
 	return fmt.Sprintf(`OAUTH_CLIENT_ID is not set, so a stand-in for Microsoft's identity platform and Graph
 answers at %s. Sign in as alice, with any password; alice@globex.example
-belongs to another directory. Its access tokens live %d seconds only, so that you can
-watch them being renewed.`, s.place.origin(), int(standInLifetime.Seconds()))
+and alice@initech.example belong to other directories. Its access tokens live %d seconds
+only, so that you can watch them being renewed.`, s.place.origin(), int(standInLifetime.Seconds()))
 }
 
 // useStandIn fills in what the stand-in knows: its URLs and the client's
-// credentials.
+// credentials. Integrations made at run time may point at it.
 func (s *settings) useStandIn(si *standIn) {
 	urls := si.endpoints()
 	s.client.AuthorizationURL, s.client.TokenURL, s.client.RevocationURL = urls.AuthorizationURL, urls.TokenURL, urls.RevocationURL
 	s.apiURL = urls.UsersURL
+	s.egress = append(s.egress, si.place.Address)
 	if s.client.ClientAuth == oauthflow.AuthNone {
 		s.client.ClientID = standInPublicClient
 		return
@@ -103,11 +111,23 @@ func (s *standIn) provider() (*oauthtest.Provider, error) {
 		PageSize:       standInPage,
 		StateFile:      s.stateFile,
 		IDToken:        oauthtest.UnsignedIDToken,
+		Tenants:        standInTenants(),
 		Clients: []oauthtest.Client{
 			{ID: standInClient, Secret: s.place.clientSecret(), Name: "Bifrost quickstart", RedirectURIs: redirects, LoopbackRedirects: true},
 			{ID: standInPublicClient, Name: "Bifrost quickstart", RedirectURIs: redirects, LoopbackRedirects: true},
+			// The redirect URI follows from the integration's name or id, which only its
+			// maker knows.
+			{ID: standInApp, Secret: standInAppSecret, Name: "Integrations made at run time", LoopbackRedirects: true},
 		},
 	})
+}
+
+// standInTenants are directories for three organizations.
+func standInTenants() []oauthtest.Tenant {
+	return append(oauthtest.DefaultTenants(), oauthtest.Tenant{ID: "initech", Name: "Initech", Users: []oauthtest.User{
+		{Username: "alice", Name: "Alice Aoki", JobTitle: "Auditor"},
+		{Username: "lars", Name: "Lars Lund", JobTitle: "Engineer"},
+	}})
 }
 
 // run serves while it has a listener, and otherwise waits for the port to become

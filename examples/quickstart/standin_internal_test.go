@@ -202,6 +202,29 @@ func TestStandInSurvivesKill(t *testing.T) {
 	refreshSoon(t, s, token) // served by this one
 }
 
+// Integrations made at run time have a client of their own, which may be sent
+// back to any name, and get tokens of each tenant.
+func TestStandInServesIntegrationsMadeAtRunTime(t *testing.T) {
+	s := startTestStandIn(t, filepath.Join(t.TempDir(), "bifrost.db"))
+	request := s.endpoints().For("initech").AuthorizationURL + "?" + url.Values{
+		"client_id": {standInApp}, "response_type": {"code"}, "scope": {"x"},
+		"redirect_uri":   {"http://localhost:8080/oauth/callback/0198c0de-0000-7000-8000-000000000000"},
+		"code_challenge": {"_RpfHqw8pAZIomzVUE7sjRmHSM543WVdC4o-Kc4_3C0"}, "code_challenge_method": {"S256"},
+	}.Encode()
+	back, err := oauthtest.Browser{Client: client}.Walk(t.Context(), request)
+	require.NoError(t, err)
+	require.Contains(t, back, "code=")
+
+	for _, tenant := range standInTenants() {
+		res, err := client.PostForm(s.endpoints().For(tenant.ID).TokenURL, url.Values{
+			"grant_type": {"client_credentials"}, "scope": {applicationScopes}, "client_id": {standInApp}, "client_secret": {standInAppSecret},
+		})
+		require.NoError(t, err)
+		require.NoError(t, res.Body.Close())
+		require.Equal(t, http.StatusOK, res.StatusCode, tenant.ID)
+	}
+}
+
 func TestStandInProblems(t *testing.T) {
 	dir := t.TempDir()
 	database := filepath.Join(dir, "bifrost.db")
