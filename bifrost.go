@@ -244,6 +244,19 @@ func (b *Bifrost) context(ctx context.Context) context.Context {
 	return scope.WithRegistry(ctx, b.Integrations)
 }
 
+// DeleteOrg removes everything of an organization: its connections and those of
+// its users, the definitions it owns, mappings, configuration, executions and
+// history, in one transaction of the Store. (A Config.Tokens of its own takes no
+// part in that: if it fails, call DeleteOrg again.) Then the providers are asked to
+// revoke the tokens, for a few seconds at most; Removal says what they answered.
+// What stays are tombstones: ids and counters that keep late tokens from passing
+// for new ones. actor is for the log.
+func (b *Bifrost) DeleteOrg(ctx context.Context, org, actor string) (integrations.Removal, error) {
+	return b.Integrations.DeleteOrg(ctx, org, actor, func(ctx context.Context) error {
+		return b.store.Executions().DeleteOrg(ctx, org)
+	})
+}
+
 // BaseURL returns a copy of the parsed Config.BaseURL, without trailing slash.
 func (b *Bifrost) BaseURL() *url.URL {
 	u := *b.baseURL

@@ -24,6 +24,9 @@ const (
 	RevocationFailed Revocation = "failed"
 )
 
+// reasonForgotten marks a disconnect in the history that revoked nothing.
+const reasonForgotten = "forgotten"
+
 // revokeLimit bounds how long a person waits for the provider to agree.
 const revokeLimit = 5 * time.Second
 
@@ -34,29 +37,47 @@ const revokeLimit = 5 * time.Second
 // A refresh under way does not bring the connection back; what it receives is
 // revoked. Errors are *[ConnectionError] or ctx's.
 func (m *Manager) Disconnect(ctx context.Context, t Target, actor string) (Revocation, error) {
-	var removed *tokenstore.Connection
-	h := m.Handle(t.Key)
-	_, err := h.update(ctx, func(c *tokenstore.Connection, _ time.Time) error {
-		removed = c.Clone()
-		return disconnect(c, "", actor)
-	})
-	switch {
-	case errors.Is(err, errMoved):
-		return "", h.NotConnected()
-	case ctx.Err() != nil && err != nil:
-		return "", ctx.Err()
-	case err != nil:
-		e := unreadable(t.Key, reasonStore, err)
-		e.Message = "the token store did not confirm the removal; try again: " + err.Error()
-		return "", e
+	removed, err := m.remove(ctx, t, "", actor)
+	if err != nil {
+		return "", err
 	}
-	log := m.logger(t)
-	log.InfoContext(ctx, "oauthflow: disconnected")
+	m.logger(t).InfoContext(ctx, "oauthflow: disconnected")
 	if t.Client.Flow == ClientCredentials {
 		return m.revokeSnapshots(context.WithoutCancel(ctx), t, m.mints.forget(t.Key)), nil
 	}
 	// The person's browser may go away; the provider is to be asked all the same.
 	return m.revokeStored(context.WithoutCancel(ctx), t, removed), nil
+}
+
+// Forget removes a connection and says nothing to the provider, for tokens that
+// were exported and are used elsewhere from here on. Errors are as Disconnect's.
+func (m *Manager) Forget(ctx context.Context, t Target, actor string) error {
+	if _, err := m.remove(ctx, t, reasonForgotten, actor); err != nil {
+		return err
+	}
+	m.logger(t).InfoContext(ctx, "oauthflow: connection forgotten, without revoking it")
+	return nil
+}
+
+// remove removes a connection and returns it as it was.
+func (m *Manager) remove(ctx context.Context, t Target, reason, actor string) (*tokenstore.Connection, error) {
+	var removed *tokenstore.Connection
+	h := m.Handle(t.Key)
+	_, err := h.update(ctx, func(c *tokenstore.Connection, _ time.Time) error {
+		removed = c.Clone()
+		return disconnect(c, reason, actor)
+	})
+	switch {
+	case err == nil:
+		return removed, nil
+	case errors.Is(err, errMoved):
+		return nil, h.NotConnected()
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	}
+	e := unreadable(t.Key, reasonStore, err)
+	e.Message = "the token store did not confirm the removal; try again: " + err.Error()
+	return nil, e
 }
 
 // revokeStored asks the provider to forget what was stored in c.

@@ -1,0 +1,294 @@
+package integrations_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bifrost-go/bifrost/integrations"
+	"github.com/bifrost-go/bifrost/oauthflow"
+	"github.com/bifrost-go/bifrost/tokenstore"
+)
+
+func TestCreatedDefinitionWorks(t *testing.T) {
+	w := newWorld(t)
+	st := w.create(t, definition("Graph"))
+	require.Equal(t, integrations.SourceStored, st.Source)
+	require.Equal(t, "https://app.example.com/oauth/callback/Graph", st.RedirectURI)
+	require.Equal(t, tokenstore.NotConnected, st.Status)
+
+	w.connect(t, "Graph", "acme", integrations.Org("acme"))
+	in, err := w.Registry.Get(t.Context(), "Graph", integrations.Org("acme"))
+	require.NoError(t, err)
+	require.Equal(t, "at-login.example.com-common-acme-1", in.OAuth().AccessToken())
+
+	own := w.create(t, owned("Graph", "acme"))
+	require.Equal(t, "https://app.example.com/oauth/callback/"+own.ID, own.RedirectURI)
+	_, err = w.Registry.Get(t.Context(), "Graph", integrations.Org("acme"))
+	require.ErrorIs(t, err, integrations.ErrNotConnected, "an organization's own definition has none of the global one's tokens")
+	_, err = w.Registry.Get(t.Context(), "Graph", integrations.Org("globex"))
+	require.ErrorIs(t, err, integrations.ErrNotConnected)
+	require.Equal(t, 1, w.idp.count(), "nobody was asked for anything")
+}
+
+// Another process sees what this one does, and knows it after a restart.
+func TestDefinitionsAreShared(t *testing.T) {
+	w := newWorld(t)
+	other := newWorld(t, func(c *integrations.Config) {
+		c.Tokens, c.Definitions, c.Sealer, c.Transport = w.store, w.definitions, w.sealer, w.idp
+	})
+	w.create(t, definition("Graph"))
+	w.connect(t, "Graph", "acme", integrations.Org("acme"))
+	in, err := other.Registry.Get(t.Context(), "Graph", integrations.Org("acme"))
+	require.NoError(t, err)
+	require.Equal(t, "at-login.example.com-common-acme-1", in.OAuth().AccessToken())
+
+	_, err = other.Update(t.Context(), "Graph", "root", func(d *integrations.Definition) error {
+		d.Description = "changed elsewhere"
+		return nil
+	}, integrations.Global())
+	require.NoError(t, err)
+	st, err := w.Status(t.Context(), "Graph", integrations.Global())
+	require.NoError(t, err)
+	require.Equal(t, "changed elsewhere", st.Description)
+
+	_, err = w.Delete(t.Context(), "Graph", "root", integrations.Global())
+	require.NoError(t, err)
+	_, err = other.Registry.Get(t.Context(), "Graph", integrations.Org("acme"))
+	require.ErrorIs(t, err, integrations.ErrNotFound)
+}
+
+func TestCreateConflicts(t *testing.T) {
+	w := newWorld(t)
+	require.NoError(t, w.Define(definition("Code")))
+	w.create(t, definition("Stored"))
+	for _, name := range []string{"Code", "Stored"} {
+		_, err := w.Create(t.Context(), definition(name), "root")
+		require.ErrorIs(t, err, integrations.ErrExists, name)
+		w.create(t, owned(name, "acme")) // another owner's is another name
+	}
+	_, err := w.Update(t.Context(), "Code", "root", func(*integrations.Definition) error { return nil }, integrations.Global())
+	require.ErrorIs(t, err, integrations.ErrCodeDefined)
+	_, err = w.Delete(t.Context(), "Code", "root", integrations.Global())
+	require.ErrorIs(t, err, integrations.ErrCodeDefined)
+	_, err = w.Delete(t.Context(), "Stored", "root", integrations.Org("globex"))
+	require.ErrorIs(t, err, integrations.ErrNotOwnDefinition, "not the global one by way of an organization")
+	_, err = w.Delete(t.Context(), "Nothing", "root", integrations.Global())
+	require.ErrorIs(t, err, integrations.ErrNotFound)
+}
+
+// Code over stored: code wins, and the stored one can still be seen and deleted.
+func TestShadowedDefinition(t *testing.T) {
+	w := newWorld(t)
+	st := w.create(t, definition("Graph"))
+	w.connect(t, "Graph", "acme", integrations.Org("acme"))
+	require.NoError(t, w.Define(definition("Graph")))
+	_, err := w.Registry.Get(t.Context(), "Graph", integrations.Org("acme"))
+	require.ErrorIs(t, err, integrations.ErrNotConnected, "another definition, so another connection")
+
+	list, err := w.List(t.Context(), integrations.Global())
+	require.NoError(t, err)
+	require.Len(t, list, 2)
+	for _, s := range list {
+		require.Equal(t, s.ID == st.ID, s.Shadowed)
+	}
+	mine, err := w.List(t.Context(), integrations.Org("acme"))
+	require.NoError(t, err)
+	require.Len(t, mine, 1)
+	_, err = w.Connect(t.Context(), st.ID, integrations.ConnectOptions{Principal: "alice"}, integrations.Global())
+	require.ErrorIs(t, err, integrations.ErrCodeDefined)
+	removal, err := w.Delete(t.Context(), st.ID, "root", integrations.Global())
+	require.NoError(t, err)
+	require.Equal(t, 1, removal.Connections)
+}
+
+func TestDeletedAndCreatedAgainIsAnother(t *testing.T) {
+	w := newWorld(t)
+	first := w.create(t, definition("Graph"))
+	w.connect(t, "Graph", "acme", integrations.Org("acme"))
+	_, err := w.SetMapping(t.Context(), "Graph", integrations.Mapping{Org: "acme", EntityID: "tenant-a"}, "root", integrations.Global())
+	require.NoError(t, err)
+	_, err = w.Delete(t.Context(), "Graph", "root", integrations.Global())
+	require.NoError(t, err)
+
+	second := w.create(t, definition("Graph"))
+	require.NotEqual(t, first.ID, second.ID)
+	_, err = w.Registry.Get(t.Context(), "Graph", integrations.Org("acme"))
+	require.ErrorIs(t, err, integrations.ErrNotConnected)
+	for m, err := range w.Mappings(t.Context(), "Graph", "", integrations.Global()) {
+		require.NoError(t, err)
+		t.Errorf("a mapping has survived: %v", m)
+	}
+	conn, err := w.store.Load(t.Context(), tokenstore.Key{Definition: first.ID, Org: "acme"})
+	require.NoError(t, err)
+	require.False(t, conn.Connected())
+	require.Nil(t, conn.Sealed)
+}
+
+// What was created, changed and deleted, and by whom, is in the history.
+func TestDefinitionHistory(t *testing.T) {
+	w := newWorld(t)
+	st := w.create(t, definition("Graph"))
+	_, err := w.Update(t.Context(), "Graph", "carol", func(d *integrations.Definition) error {
+		return d.Merge([]byte(`{"description": "new"}`))
+	}, integrations.Global())
+	require.NoError(t, err)
+	events, err := w.Events(t.Context(), "Graph", 0, 10, integrations.Global())
+	require.NoError(t, err)
+	require.Len(t, events, 2)
+	require.Equal(t, "definition_changed", events[0].Kind)
+	require.Equal(t, "carol", events[0].Actor)
+	require.Equal(t, "definition_created", events[1].Kind)
+	_, err = w.Delete(t.Context(), "Graph", "carol", integrations.Global())
+	require.NoError(t, err)
+	events, err = w.store.Events(t.Context(), tokenstore.Match{Definition: st.ID}, 0, 10)
+	require.NoError(t, err)
+	require.Equal(t, "definition_deleted", events[0].Kind)
+}
+
+// Whoever changes where secrets go must know the secret.
+func TestSensitiveChangesNeedTheSecret(t *testing.T) {
+	w := newWorld(t)
+	d := definition("Graph")
+	d.TestURL = "https://api.example.com/me"
+	w.create(t, d)
+	patch := func(text string) error {
+		_, err := w.Update(t.Context(), "Graph", "root", func(d *integrations.Definition) error {
+			return d.Merge([]byte(text))
+		}, integrations.Global())
+		return err
+	}
+	for _, change := range []string{
+		`"authorization_url": "https://evil.example.com/authorize"`,
+		`"token_url": "https://evil.example.com/token"`,
+		`"refresh_url": "https://evil.example.com/token"`,
+		`"revocation_url": "https://evil.example.com/revoke"`,
+		`"issuer": "https://evil.example.com"`,
+		`"client_id": "another"`,
+		`"client_auth": "client_secret_basic"`,
+		`"variables": {"host": {"kind": "host", "hosts": ["evil.example.com"]}}`,
+	} {
+		var invalid *integrations.InvalidError
+		config := ""
+		if change[1] == 'v' {
+			config = `, "config": [{"key": "host", "type": "string"}]`
+		}
+		require.ErrorAs(t, patch(`{"oauth": {`+change+`}`+config+`}`), &invalid, change)
+		require.Equal(t, "oauth.client_secret", invalid.Fields[0].Field, change)
+		require.NoError(t, patch(`{"oauth": {`+change+`, "client_secret": "new"}`+config+`}`), change)
+	}
+	for _, change := range []string{`{"api_hosts": ["evil.example.com"], "test_url": null}`, `{"test_url": "https://api.example.com/other"}`} {
+		var invalid *integrations.InvalidError
+		require.ErrorAs(t, patch(change), &invalid, change)
+	}
+	for _, change := range []string{`{"description": "x"}`, `{"default_entity_id": "other"}`, `{"oauth": {"scopes": "a b"}}`, `{"no_fallback": true}`} {
+		require.NoError(t, patch(change), change)
+	}
+}
+
+// A changed client or URL sends nothing for live connections, and says which.
+func TestChangesUnderLiveConnections(t *testing.T) {
+	for _, test := range []struct{ name, patch, reason string }{
+		{"entity", `{"default_entity_id": "other"}`, "entity_changed"},
+		{"client id", `{"oauth": {"client_id": "other", "client_secret": "s"}}`, "client_changed"},
+		{"token URL", `{"oauth": {"token_url": "https://other.example.com/{entity_id}/token", "client_secret": "s"}}`, "definition_changed"},
+		{"authorization URL", `{"oauth": {"authorization_url": "https://other.example.com/{entity_id}/a", "client_secret": "s"}}`, "definition_changed"},
+		{"issuer", `{"oauth": {"issuer": "https://login.example.com", "client_secret": "s"}}`, "definition_changed"},
+		{"client authentication", `{"oauth": {"client_auth": "client_secret_basic", "client_secret": "s"}}`, "definition_changed"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.create(t, definition("Graph"))
+			w.connect(t, "Graph", "acme", integrations.Org("acme"))
+			before := w.idp.count()
+			old, err := w.Definition(t.Context(), "Graph", integrations.Global())
+			require.NoError(t, err)
+			st, err := w.Update(t.Context(), "Graph", "root", func(d *integrations.Definition) error {
+				return d.Merge([]byte(test.patch))
+			}, integrations.Global())
+			require.NoError(t, err)
+			require.Equal(t, tokenstore.NotConnected, st.Status, "the global scope has no connection")
+
+			// Shown at once, before anybody has asked for a token.
+			st, err = w.Status(t.Context(), "Graph", integrations.Org("acme"))
+			require.NoError(t, err)
+			require.Equal(t, tokenstore.ReauthRequired, st.Status)
+			require.Contains(t, st.StatusMessage, test.reason)
+
+			for range 2 {
+				_, err = w.Registry.Get(t.Context(), "Graph", integrations.Org("acme"))
+				require.ErrorIs(t, err, integrations.ErrReauthRequired)
+				var e *integrations.Error
+				require.ErrorAs(t, err, &e)
+				require.Equal(t, test.reason, e.Reason)
+			}
+			_, err = w.Refresh(t.Context(), "Graph", integrations.Org("acme"))
+			require.ErrorIs(t, err, integrations.ErrReauthRequired)
+			require.Equal(t, before, w.idp.count(), "something was sent")
+
+			// Taken back, everything is as before.
+			_, err = w.Update(t.Context(), "Graph", "root", func(d *integrations.Definition) error {
+				*d = old
+				d.OAuth.ClientSecret = tokenstore.NewSecret("client-secret")
+				return nil
+			}, integrations.Global())
+			require.NoError(t, err)
+			st, err = w.Status(t.Context(), "Graph", integrations.Org("acme"))
+			require.NoError(t, err)
+			require.Equal(t, tokenstore.Active, st.Status)
+			_, err = w.Registry.Get(t.Context(), "Graph", integrations.Org("acme"))
+			require.NoError(t, err)
+		})
+	}
+}
+
+// A stored definition that cannot be opened keeps its name: the global one must
+// not take an organization's own one's place.
+func TestBrokenStoredDefinition(t *testing.T) {
+	w := newWorld(t)
+	require.NoError(t, w.Define(definition("Graph")))
+	w.connect(t, "Graph", "shared", integrations.Global())
+	st := w.create(t, owned("Graph", "acme"))
+	records, _, err := w.definitions.Definitions(t.Context(), 0, 10)
+	require.NoError(t, err)
+	record := records[0]
+	require.Equal(t, st.ID, record.ID)
+	record.Sealed[len(record.Sealed)-1] ^= 1
+	_, err = w.definitions.PutDefinition(t.Context(), record)
+	require.NoError(t, err)
+
+	_, err = w.Registry.Get(t.Context(), "Graph", integrations.Org("acme"))
+	require.ErrorIs(t, err, integrations.ErrUnavailable)
+	seen, err := w.Status(t.Context(), "Graph", integrations.Org("acme"))
+	require.NoError(t, err)
+	require.Contains(t, seen.StatusMessage, "Cannot be used")
+	_, err = w.Registry.Get(t.Context(), "Graph", integrations.Org("globex"))
+	require.NoError(t, err, "the others are not concerned")
+	_, err = w.Delete(t.Context(), "Graph", "root", integrations.Org("acme"))
+	require.NoError(t, err, "it can be deleted")
+}
+
+// A caller's error from change comes back, and nothing is written.
+func TestUpdateThatFailsWritesNothing(t *testing.T) {
+	w := newWorld(t)
+	w.create(t, definition("Graph"))
+	_, err := w.Update(t.Context(), "Graph", "root", func(d *integrations.Definition) error {
+		d.Description = "half"
+		d.OAuth.Scopes[0] = "half"
+		return context.Canceled
+	}, integrations.Global())
+	require.ErrorIs(t, err, context.Canceled)
+	d, err := w.Definition(t.Context(), "Graph", integrations.Global())
+	require.NoError(t, err)
+	require.Equal(t, "Graph API", d.Description)
+	require.Equal(t, []string{"offline_access"}, d.OAuth.Scopes)
+	require.True(t, d.OAuth.ClientSecret.IsZero())
+	_, err = w.Update(t.Context(), "Graph", "root", func(d *integrations.Definition) error {
+		d.Name = "Other"
+		return nil
+	}, integrations.Global())
+	var invalid *integrations.InvalidError
+	require.ErrorAs(t, err, &invalid)
+	require.Equal(t, oauthflow.AuthorizationCode, d.OAuth.Flow)
+}
