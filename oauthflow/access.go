@@ -193,21 +193,21 @@ func (h *Handle) pause(v *view, a Access, code, message string, cause error) *Co
 	return e
 }
 
-// paused returns the error of a slot that must not be asked for now, or nil.
-func (h *Handle) paused(v *view, w want) error {
+// paused reports whether a slot must not be asked for now, and the error for it.
+func (h *Handle) paused(v *view, w want) (*ConnectionError, bool) {
 	if w.slot == "" || w.force {
-		return nil
+		return nil, false
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	p, ok := h.pauses[w.slot]
 	now := time.Now()
 	if !ok || p.grant != v.conn.GrantID || !now.Before(p.until) {
-		return nil
+		return nil, false
 	}
 	e := *p.err
 	e.Status, e.RetryAfter = v.conn.Status, p.until.Sub(now)
-	return &e
+	return &e, true
 }
 
 // resume forgets a slot's failures.

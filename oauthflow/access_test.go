@@ -165,3 +165,18 @@ func TestTokensSealedBeforeThereWereSlotsOpen(t *testing.T) {
 	require.Equal(t, "AT2", snap.AccessToken().Reveal())
 	require.Nil(t, snap.Scopes())
 }
+
+func TestSlotsThatHaveEndedAreDropped(t *testing.T) {
+	tok := &tokens{access: map[string]accessToken{
+		"":             {},
+		"live\n":       {obtained: at(-time.Hour), expires: at(time.Hour)},
+		"unknown\n":    {obtained: at(-time.Hour)},
+		"just ended\n": {obtained: at(-time.Hour), expires: at(-time.Second)},
+		"arrived so\n": {obtained: at(-time.Second), expires: at(-time.Hour)},
+		"ended\n":      {obtained: at(-time.Hour), expires: at(-2 * time.Minute)},
+	}}
+	next := tok.merge(&Reply{AccessToken: tokenstore.NewSecret("AT")}, "new\n", at(0))
+	require.NotContains(t, next.access, "ended\n")
+	require.Len(t, next.access, 6)
+	require.Len(t, tok.access, 6, "tokens are never changed once made")
+}

@@ -11,7 +11,11 @@
 //     its errors are [*TokenError], classified.
 //   - [Manager] runs the two protocols over a tokenstore.Store: connect and callback
 //     ([Manager.Start], [Manager.Callback]), and refresh with a single flight per connection, in
-//     this process and across processes ([Manager.Token], [Manager.Renew]).
+//     this process and across processes ([Manager.Token], [Manager.Renew]), for the grant's own
+//     access token and for those of other scopes and audiences ([Access]). [Manager.Source] has
+//     what is fresh without a look at the store.
+//   - [Manager.Disconnect], [Manager.Remove], [Manager.Import] and [Manager.Export] end, move in
+//     and move out connections.
 //
 // The refresh protocol is a set of pure functions over tokenstore.Connection
 // (protocol.go); start reading there for the promises, at [Manager] for the use.

@@ -144,8 +144,8 @@ func (f *flight) renew() (*Snapshot, error) {
 			if d.step == serve {
 				return v.snapshot(w.slot), nil
 			}
-			if err := h.paused(v, w); err != nil {
-				return nil, err
+			if why, paused := h.paused(v, w); paused {
+				return nil, why
 			}
 			var s *Snapshot
 			if s, err = f.present(v, w); err == nil {

@@ -50,7 +50,7 @@ func (v *view) without(d decision, a Access, cause error) *ConnectionError {
 		e.Status, e.Reason, e.Code = v.conn.Status, ReasonNoRefreshToken, ""
 		e.Message = "an access token for " + a.String() + " is got with a refresh token, and the provider gave none; " +
 			"many want a scope such as offline_access for one"
-	case e.Kind == ErrUnavailable && v.conn.Status == tokenstore.Active:
+	case errors.Is(e.Kind, ErrUnavailable) && v.conn.Status == tokenstore.Active:
 		e.Message = "there is no usable access token for " + a.String() + " at the moment"
 	}
 	return e

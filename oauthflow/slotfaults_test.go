@@ -238,3 +238,39 @@ func TestSource(t *testing.T) {
 		}
 	})
 }
+
+func TestAReplyForAScopeWithoutAnAccessToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.connect("g")
+		w.idp.answer = func(form url.Values) (int, string, error) {
+			_, _, _ = w.idp.usual(form)
+			w.idp.answer = nil
+			return 200, `{"refresh_token":"g/RT2","access_token":7}`, nil
+		}
+		for range 3 {
+			_, err := w.m.Token(context.Background(), w.scoped(mail))
+			require.Contains(t, problem(t, err, oauthflow.ErrUnavailable).Message, mail)
+		}
+		c := w.row()
+		require.Equal(t, int64(2), c.Generation, "the rotated token is stored all the same")
+		require.Equal(t, tokenstore.Active, c.Status)
+		w.requireToken(w.m, "AT1")
+		pass(time.Minute)
+		w.requireScoped(w.m, mail, "AT3")
+		require.Equal(t, []string{"g/RT1", "g/RT2"}, w.idp.refreshes())
+	})
+}
+
+func TestDisconnectRevokesEveryAccessToken(t *testing.T) {
+	w := newWorld(t)
+	w.connect("g")
+	w.requireScoped(w.m, "b", "AT2")
+	w.requireScoped(w.m, "a", "AT3")
+	revocation, err := w.m.Disconnect(context.Background(), w.target, "bob")
+	require.NoError(t, err)
+	require.Equal(t, oauthflow.Revoked, revocation)
+	require.Equal(t, []string{"g/RT3", "AT1", "AT3", "AT2"}, w.idp.revocations())
+	_, err = w.m.Token(context.Background(), w.scoped("a"))
+	problem(t, err, oauthflow.ErrNotConnected)
+}

@@ -75,18 +75,19 @@ func (m *Manager) token(ctx context.Context, t Target, w want) (*Snapshot, error
 			return u.token(w)
 		}
 		d := rules.decide(v.conn, v.now(), w.about(v.conn, v.tok))
-		serves, paused := d.usable && !w.force, h.paused(v, w)
+		why, paused := h.paused(v, w)
+		serves := d.usable && !w.force
 		switch {
 		case d.step == disconnected || d.step == reauth || d.step == cool || d.step == expire && w.slot != "":
 			return nil, v.without(d, t.Access, nil)
 		case v.err != nil:
 			return nil, unreadable(t.Key, reasonSealed, v.err)
-		case d.step == serve || serves && paused != nil:
+		case d.step == serve || serves && paused:
 			return v.snapshot(w.slot), nil
 		case serves:
 			return h.renewBeside(ctx, t, w, v.snapshot(w.slot))
-		case paused != nil:
-			return nil, paused
+		case paused:
+			return nil, why
 		}
 		f := h.join(t, w, false)
 		s, err := f.wait(ctx, w.slot)

@@ -88,7 +88,7 @@ func (t *tokens) merge(r *Reply, slot string, obtained time.Time) *tokens {
 	if slot == "" {
 		maps.Copy(next.extra, r.Extra)
 	}
-	next.bound(slot)
+	next.bound(slot, obtained)
 	return next
 }
 
@@ -100,9 +100,12 @@ func expiry(r *Reply, obtained time.Time) time.Time {
 	return r.ExpiresAt
 }
 
-// bound drops the slots that were obtained longest ago, but neither the grant's
-// own nor keep.
-func (t *tokens) bound(keep string) {
+// bound drops the slots that ended long before now, and of too many those that were
+// obtained longest ago; but neither the grant's own nor keep.
+func (t *tokens) bound(keep string, now time.Time) {
+	maps.DeleteFunc(t.access, func(slot string, a accessToken) bool {
+		return slot != "" && slot != keep && !a.expires.IsZero() && now.Sub(a.expires) > arrivalPause && now.Sub(a.obtained) > arrivalPause
+	})
 	var others []string
 	for slot := range t.access {
 		if slot != "" && slot != keep {

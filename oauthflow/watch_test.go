@@ -166,9 +166,14 @@ func TestChangedDefinitionsSendNothing(t *testing.T) {
 		change func(*oauthflow.Target)
 		reason string
 	}{
-		"entity":      {func(t *oauthflow.Target) { t.EntityID = "other" }, "entity_changed"},
-		"client":      {func(t *oauthflow.Target) { t.Client.ClientID = "other" }, "client_changed"},
-		"token URL":   {func(t *oauthflow.Target) { t.Client.TokenURL = "https://evil.example.com/token" }, "definition_changed"},
+		"entity":    {func(t *oauthflow.Target) { t.EntityID = "other" }, "entity_changed"},
+		"client":    {func(t *oauthflow.Target) { t.Client.ClientID = "other" }, "client_changed"},
+		"token URL": {func(t *oauthflow.Target) { t.Client.TokenURL = "https://evil.example.com/token" }, "definition_changed"},
+		"a value of a URL's variable": {func(t *oauthflow.Target) {
+			t.Client.Variables = map[string]oauthflow.Variable{"region": {Kind: oauthflow.Label}}
+			t.Client.TokenURL = "https://{region}.example.com/{entity_id}/token"
+			t.Values = map[string]string{"region": "eu"}
+		}, "definition_changed"},
 		"fingerprint": {func(t *oauthflow.Target) { t.Fingerprint = "f2" }, "definition_changed"},
 		"refresh URL": {
 			func(t *oauthflow.Target) { t.Client.RefreshURL = "https://evil.example.com/token" }, "definition_changed",
@@ -193,8 +198,16 @@ func TestChangedDefinitionsSendNothing(t *testing.T) {
 				for range 2 {
 					_, err = w.m.Token(context.Background(), target)
 					require.Equal(t, tt.reason, problem(t, err, oauthflow.ErrReauthRequired).Reason)
-					_, err = w.m.Renew(context.Background(), target, oauthflow.AnyGeneration)
-					problem(t, err, oauthflow.ErrReauthRequired)
+					other := target
+					other.Access.Scope = mail
+					for _, target := range []oauthflow.Target{target, other} {
+						_, err = w.m.Renew(context.Background(), target, oauthflow.AnyGeneration)
+						require.Equal(t, tt.reason, problem(t, err, oauthflow.ErrReauthRequired).Reason)
+						_, err = w.m.Renew(context.Background(), target, 1)
+						require.Equal(t, tt.reason, problem(t, err, oauthflow.ErrReauthRequired).Reason)
+					}
+					_, err = w.m.Token(context.Background(), other)
+					require.Equal(t, tt.reason, problem(t, err, oauthflow.ErrReauthRequired).Reason)
 					_, ok := w.m.Handle(target.Key).Current()
 					require.False(t, ok)
 					pass(2 * time.Hour)
