@@ -243,6 +243,58 @@ func TestChangesUnderLiveConnections(t *testing.T) {
 	}
 }
 
+// A code goes to the address that the browser was sent away from, or nowhere.
+func TestChangesBetweenConnectAndCallback(t *testing.T) {
+	for _, test := range []struct {
+		name, code string
+		change     func(w *world) error
+	}{
+		{"client id", "client_changed", patched(`{"oauth": {"client_id": "other", "client_secret": "s"}}`)},
+		{"token URL", "definition_changed", patched(`{"oauth": {"token_url": "https://evil.example.com/token", "client_secret": "s"}}`)},
+		{"issuer", "definition_changed", patched(`{"oauth": {"issuer": "https://login.example.com", "client_secret": "s"}}`)},
+		{"entity", "entity_changed", patched(`{"default_entity_id": "other"}`)},
+		{"variable", "definition_changed", func(w *world) error {
+			_, err := w.SetConfig(context.Background(), "Graph", map[string]any{"path": "elsewhere"}, "root", integrations.Global())
+			return err
+		}},
+		{"deleted", "definition_gone", func(w *world) error {
+			_, err := w.Delete(context.Background(), "Graph", "root", integrations.Global())
+			if err == nil {
+				_, err = w.Create(context.Background(), definition("Graph"), "root")
+			}
+			return err
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(t)
+			d := definition("Graph")
+			d.OAuth.Variables = map[string]oauthflow.Variable{"path": {Kind: oauthflow.Segment}}
+			d.OAuth.TokenURL = "https://login.example.com/{path}/token"
+			d.Config = []integrations.ConfigField{{Key: "path", Type: integrations.ConfigString, Default: "here"}}
+			w.create(t, d)
+			started, err := w.Connect(t.Context(), "Graph", integrations.ConnectOptions{Principal: "alice"}, integrations.Org("acme"))
+			require.NoError(t, err)
+			require.NoError(t, test.change(w))
+			err = w.finish(t, started, "acme")
+			var refused *oauthflow.CallbackError
+			require.ErrorAs(t, err, &refused)
+			if test.name != "deleted" { // its flows are gone as well
+				require.Equal(t, test.code, refused.Code)
+			}
+			require.Zero(t, w.idp.count(), "the code was sent")
+		})
+	}
+}
+
+func patched(patch string) func(*world) error {
+	return func(w *world) error {
+		_, err := w.Update(context.Background(), "Graph", "root", func(d *integrations.Definition) error {
+			return d.Merge([]byte(patch))
+		}, integrations.Global())
+		return err
+	}
+}
+
 // A stored definition that cannot be opened keeps its name: the global one must
 // not take an organization's own one's place.
 func TestBrokenStoredDefinition(t *testing.T) {

@@ -161,6 +161,12 @@ func (w *world) connect(t testing.TB, name, account string, opts ...integrations
 	t.Helper()
 	started, err := w.Connect(t.Context(), name, integrations.ConnectOptions{Principal: "alice", ReturnTo: "/"}, opts...)
 	require.NoError(t, err)
+	require.NoError(t, w.finish(t, started, account))
+}
+
+// finish is the callback of a flow that account has consented to.
+func (w *world) finish(t testing.TB, started *oauthflow.Started, account string) error {
+	t.Helper()
 	u, err := url.Parse(started.AuthorizationURL)
 	require.NoError(t, err)
 	code := "code-" + u.Query().Get("state")
@@ -184,7 +190,7 @@ func (w *world) connect(t testing.TB, name, account string, opts ...integrations
 		},
 		Allowed: func(tokenstore.Key) bool { return true },
 	})
-	require.NoError(t, err)
+	return err
 }
 
 func sprint(format string, v any) string { return fmt.Sprintf(format, v) }

@@ -244,13 +244,24 @@ func (p *pending) check(ctx context.Context, r CallbackRequest) error {
 	case !p.query.hasIssuer && p.target.Client.RequireIss:
 		return invalid("the answer does not name its issuer")
 	}
-	if p.flow.Verifier != nil {
-		text, err := p.m.cfg.Sealer.Open(ctx, p.flow.Verifier, verifierBinding(p.flow))
-		if err != nil {
-			return p.fail(CallbackFailed, reasonSealed, "the stored flow cannot be opened; check the sealing keys", err)
-		}
-		p.verifier = string(text)
+	return p.open(ctx)
+}
+
+// open unseals the flow, and makes sure that the code goes where the browser was
+// sent from: an address that was changed meanwhile must not get it.
+func (p *pending) open(ctx context.Context) error {
+	sealed, err := openFlow(ctx, p.m.cfg.Sealer, p.flow)
+	if err != nil {
+		return p.fail(CallbackFailed, reasonSealed, "the stored flow cannot be opened; check the sealing keys", err)
 	}
+	changed, err := sealed.For.changed(p.target)
+	switch {
+	case err != nil:
+		return p.fail(CallbackFailed, reasonURLs, "the definition's URLs are wrong", err)
+	case changed != "":
+		return p.fail(CallbackFailed, changed, "the definition was changed meanwhile; start again", nil)
+	}
+	p.verifier = sealed.Verifier
 	return nil
 }
 

@@ -70,14 +70,20 @@ func withEntity(entityID string, values map[string]string) map[string]string {
 
 // TokenHost returns where secrets are sent to, as it is recorded with a grant:
 // scheme, host and path of the expanded RefreshURL (not for client credentials,
-// which are never refreshed) or TokenURL, without its query; host in lower case, default port left out. A grant whose TokenHost is
-// not this any more must not be refreshed. values are of variables other than
-// entity_id. The error is a [*TemplateError].
+// which are never refreshed) or TokenURL, without its query; host in lower case,
+// default port left out. A grant whose TokenHost is not this any more must not be
+// refreshed. values are of variables other than entity_id. The error is a
+// [*TemplateError].
 func (c *Client) TokenHost(entityID string, values map[string]string) (string, error) {
 	field := "TokenURL"
 	if c.Flow != ClientCredentials {
 		field = c.refreshField()
 	}
+	return c.host(field, entityID, values)
+}
+
+// host is TokenHost for one of the URLs.
+func (c *Client) host(field, entityID string, values map[string]string) (string, error) {
 	expanded, err := c.endpoint(field, withEntity(entityID, values))
 	if err != nil {
 		return "", err

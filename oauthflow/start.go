@@ -56,15 +56,21 @@ func (m *Manager) Start(ctx context.Context, t Target, o StartOptions) (*Started
 	}
 	// The name differs per flow, so that two tabs do not overwrite each other's.
 	flow.CookieName = m.cookieName(flow.StateHash)
-	challenge := ""
+	var (
+		challenge string
+		sealed    sealedFlow
+		err       error
+	)
+	if sealed.For, err = codeForTarget(t); err != nil {
+		return nil, err
+	}
 	if !t.Client.DisablePKCE {
-		verifier := randomText()
-		sum := sha256.Sum256([]byte(verifier))
+		sealed.Verifier = randomText()
+		sum := sha256.Sum256([]byte(sealed.Verifier))
 		challenge = base64.RawURLEncoding.EncodeToString(sum[:])
-		var err error
-		if flow.Verifier, err = m.cfg.Sealer.Seal(ctx, []byte(verifier), verifierBinding(flow)); err != nil {
-			return nil, fmt.Errorf("oauthflow: start: %w", err)
-		}
+	}
+	if flow.Verifier, err = sealed.seal(ctx, m.cfg.Sealer, flow); err != nil {
+		return nil, fmt.Errorf("oauthflow: start: %w", err)
 	}
 	target, err := t.Client.BuildAuthorizationURL(AuthorizationRequest{
 		EntityID: t.EntityID, Values: t.Values, RedirectURI: t.RedirectURI, State: state, Challenge: challenge,
@@ -84,11 +90,6 @@ func (m *Manager) Start(ctx context.Context, t Target, o StartOptions) (*Started
 		AuthorizationURL: target, Origin: u.Scheme + "://" + u.Host,
 		Cookie: m.flowCookie(flow.CookieName, cookie, m.cfg.FlowLife), ExpiresAt: expires,
 	}, nil
-}
-
-// verifierBinding ties a sealed verifier to its flow.
-func verifierBinding(f tokenstore.Flow) tokenstore.Binding {
-	return tokenstore.Binding{Key: f.Key, Field: "verifier " + f.StateHash}
 }
 
 // randomText returns 32 random bytes as base64url: 43 characters.

@@ -122,7 +122,7 @@ type Flow struct {
 	Key        Key    // what is being connected
 	Principal  string // who started it: at the callback it must be the same
 	EntityID   string
-	// Verifier is the sealed PKCE code verifier; nil without PKCE.
+	// Verifier is the PKCE code verifier, with what the code is for; sealed.
 	Verifier    []byte
 	RedirectURI string
 	ReturnTo    string
