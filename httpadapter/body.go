@@ -10,10 +10,12 @@ import (
 )
 
 const (
-	// maxBody is how large a request's body may be where it holds an input, and
-	// maxSmallBody where it does not.
-	maxBody      = 1 << 20
-	maxSmallBody = 64 << 10
+	// maxBody is how large a request's body may be where it holds an input or
+	// configuration, maxDefinition where it holds a definition (of 64 KiB, as package
+	// integrations counts), and maxSmallBody elsewhere.
+	maxBody       = 1 << 20
+	maxDefinition = 80 << 10
+	maxSmallBody  = 64 << 10
 )
 
 // fields are the members of a request's JSON object, or the fields of its form,
@@ -34,7 +36,7 @@ func readFields(r *http.Request, known ...string) (fields, error) {
 	case mediaForm:
 		f, err = readForm(r)
 	default:
-		err = malformed("The body must be JSON: send the header Content-Type: application/json.")
+		err = errNotJSON
 	}
 	if err != nil {
 		return nil, err
@@ -55,8 +57,11 @@ func readFields(r *http.Request, known ...string) (fields, error) {
 	return f, nil
 }
 
-// readObject decodes into a map, not a struct: encoding/json folds the case of
-// struct fields.
+var (
+	errNotJSON   = malformed("The body must be JSON: send the header Content-Type: application/json.")
+	errNotObject = malformed(`The body must be one JSON object, such as {"input": {}}.`)
+)
+
 func readObject(body io.Reader) (fields, error) {
 	text, err := io.ReadAll(body)
 	if err != nil {
@@ -65,11 +70,31 @@ func readObject(body io.Reader) (fields, error) {
 	if len(bytes.TrimSpace(text)) == 0 {
 		return nil, nil
 	}
+	return objectOf(text)
+}
+
+// objectOf decodes into a map, not a struct: encoding/json folds the case of
+// struct fields.
+func objectOf(text []byte) (fields, error) {
 	var f fields
 	if json.Unmarshal(text, &f) != nil || f == nil {
-		return nil, malformed(`The body must be one JSON object, such as {"input": {}}.`)
+		return nil, errNotObject
 	}
 	return f, nil
+}
+
+// readDocument reads a body that must be a JSON object, and returns it as it was
+// sent, too: package integrations has a reader of its own for definitions.
+func readDocument(r *http.Request) ([]byte, fields, error) {
+	if media := sentMedia(r); media != mediaJSON && media != "" {
+		return nil, nil, errNotJSON
+	}
+	text, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, nil, bodyError(err)
+	}
+	f, err := objectOf(text)
+	return text, f, err
 }
 
 func readForm(r *http.Request) (fields, error) {

@@ -36,10 +36,9 @@ func (h *Handler) callback(w http.ResponseWriter, r *http.Request, _ caller) err
 	if finished.ExpiredCookie != nil {
 		http.SetCookie(w, finished.ExpiredCookie)
 	}
-	c := caller{Principal: who, org: finished.Key.Org}
 	location, ok := h.returnLocation(finished.ReturnTo)
 	if !ok {
-		location = h.origin + h.link("/", c.queryOrg())
+		location = h.origin + h.linkOf("/", who.about(finished.Key))
 		if hasPages(r) {
 			h.setNote(w, noteConnected, finished.Name)
 		}
@@ -70,7 +69,7 @@ func (h *Handler) callbackFailed(w http.ResponseWriter, r *http.Request, who Pri
 	if failed.ExpiredCookie != nil {
 		http.SetCookie(w, failed.ExpiredCookie)
 	}
-	c := caller{Principal: who, org: failed.Key.Org}
+	c := who.about(failed.Key)
 	m := message{Title: "This sign-in cannot be finished", Back: h.back(r, c, failed.ReturnTo), BackLabel: "Back"}
 	p := &problem{Status: http.StatusBadRequest, Type: "callback-invalid", cause: failed.Err}
 	switch failed.Kind {
@@ -130,7 +129,7 @@ func (h *Handler) again(r *http.Request, c caller, key tokenstore.Key, returnTo 
 	if err != nil {
 		return nil
 	}
-	s, err := h.bf.Integrations.Status(r.Context(), target.Name, c.option())
+	s, err := h.bf.Integrations.Status(r.Context(), target.Name, c.options()...)
 	if err != nil || s.ID != key.Definition {
 		return nil
 	}

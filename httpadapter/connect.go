@@ -30,7 +30,7 @@ func (h *Handler) connect(w http.ResponseWriter, r *http.Request, c caller) erro
 		return h.connectPage(w, r, c, name, returnTo)
 	}
 	started, err := h.bf.Integrations.Connect(r.Context(), name,
-		integrations.ConnectOptions{Principal: c.User, ReturnTo: returnTo}, c.option())
+		integrations.ConnectOptions{Principal: c.User, ReturnTo: returnTo}, c.options()...)
 	if err != nil {
 		return err
 	}
@@ -75,11 +75,11 @@ type connectForm struct {
 // connectForm returns the Connect button of an integration, or nil where a person
 // cannot connect it.
 func (h *Handler) connectForm(s integrations.Status, c caller, returnTo string) *connectForm {
-	if s.ConnectURL == "" || s.Flow != oauthflow.AuthorizationCode || s.AuthorizationOrigin == "" {
+	if s.ConnectURL == "" || s.Flow != oauthflow.AuthorizationCode || s.AuthorizationOrigin == "" || s.Shadowed {
 		return nil
 	}
 	form := &connectForm{
-		Action: h.link("/oauth/connect/"+url.PathEscape(s.Name), c.queryOrg()), ReturnTo: returnTo,
+		Action: h.connectLink(s.Name, c), ReturnTo: returnTo,
 		Label: "Connect", Urgent: s.Status != tokenstore.Active && s.Status != tokenstore.Degraded, origin: s.AuthorizationOrigin,
 	}
 	if s.Via == integrations.ViaOwn {
@@ -88,16 +88,21 @@ func (h *Handler) connectForm(s integrations.Status, c caller, returnTo string) 
 	return form
 }
 
+func (h *Handler) connectLink(name string, c caller) string {
+	return h.linkOf("/oauth/connect/"+url.PathEscape(name), c)
+}
+
 // connectView is the body of the page with the Connect button.
 type connectView struct {
 	integrationCard
-	Org  string
-	Host string // the provider's
-	Back string
+	Org   string
+	Whose string // the user or account that the connection is for; empty: the scope's own
+	Host  string // the provider's
+	Back  string
 }
 
 func (h *Handler) connectPage(w http.ResponseWriter, r *http.Request, c caller, name, returnTo string) error {
-	s, err := h.bf.Integrations.Status(r.Context(), name, c.option())
+	s, err := h.bf.Integrations.Status(r.Context(), name, c.options()...)
 	if err != nil {
 		return err
 	}
@@ -109,12 +114,12 @@ func (h *Handler) connectPage(w http.ResponseWriter, r *http.Request, c caller, 
 		}
 	}
 	card := h.card(c.view(s), c)
-	form.Urgent = true
+	form.Urgent, form.Action = true, h.connectLink(name, c) // name may be an id, because another definition has the name
 	card.Connect = form
 	return h.show(w, r, view{
 		template: "connect", title: "Connect " + s.Name, section: "integrations", caller: &c, formTargets: []string{form.origin},
 		body: connectView{
-			integrationCard: card, Org: c.org, Host: strings.SplitAfter(form.origin, "//")[1], Back: h.back(r, c, returnTo),
+			integrationCard: card, Org: c.org, Whose: c.whose(), Host: strings.SplitAfter(form.origin, "//")[1], Back: h.back(r, c, returnTo),
 		},
 	})
 }
@@ -126,7 +131,7 @@ func (h *Handler) back(r *http.Request, c caller, returnTo string) string {
 		return location
 	}
 	if hasPages(r) {
-		return h.link("/", c.queryOrg())
+		return h.linkOf("/", c)
 	}
 	return h.link("/", "")
 }

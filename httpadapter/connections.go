@@ -22,7 +22,7 @@ type keyView struct {
 }
 
 // connections lists the connections under one definition: an admin's all, a
-// member's own.
+// member's organization's own and his personal ones.
 func (h *Handler) connections(w http.ResponseWriter, r *http.Request, c caller) error {
 	limit, err := limitOf(r)
 	if err != nil {
@@ -34,16 +34,19 @@ func (h *Handler) connections(w http.ResponseWriter, r *http.Request, c caller) 
 	}
 	name := h.pathValue(r, "integration")
 	if after != nil {
-		s, err := h.bf.Integrations.Status(r.Context(), name, c.option())
+		s, err := h.bf.Integrations.Status(r.Context(), name, c.options()...)
 		if err != nil {
 			return err
 		}
 		after.Definition = s.ID
 	}
 	out := list[connectionView]{Items: []connectionView{}}
-	for s, err := range h.bf.Integrations.Connections(r.Context(), name, after, c.option()) {
+	for s, err := range h.bf.Integrations.Connections(r.Context(), name, after, c.options()...) {
 		if err != nil {
 			return err
+		}
+		if !c.mayKnow(s.Key) {
+			continue
 		}
 		if len(out.Items) == limit {
 			out.NextCursor = cursorAt(out.Items[limit-1].Key)

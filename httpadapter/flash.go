@@ -87,7 +87,7 @@ func (h *Handler) backToIntegrations(w http.ResponseWriter, r *http.Request, c c
 		code = p.Type
 	}
 	h.setNote(w, code, name)
-	redirect(w, h.link("/", c.queryOrg()))
+	redirect(w, h.linkOf("/", c))
 	return nil
 }
 

@@ -49,7 +49,10 @@ func TestHost(t *testing.T) {
 func TestCrossSite(t *testing.T) {
 	s := newSite(t)
 	changes := []string{
-		"/oauth/connect/Graph", "/api/integrations/Graph/refresh", "/api/integrations/Graph/disconnect", "/api/workflows/fail/execute",
+		"POST /oauth/connect/Graph", "POST /api/integrations/Graph/refresh", "POST /api/integrations/Graph/disconnect",
+		"POST /api/workflows/fail/execute", "POST /api/integrations", "PATCH /api/integrations/Graph", "DELETE /api/integrations/Graph",
+		"POST /api/integrations/Graph/test", "PUT /api/integrations/Graph/mappings/acme", "DELETE /api/integrations/Graph/mappings/acme",
+		"PATCH /api/integrations/Graph/config",
 	}
 	for _, test := range []struct {
 		name   string
@@ -66,9 +69,10 @@ func TestCrossSite(t *testing.T) {
 		{"ours, behind a proxy that changes Host", []option{header("Origin", base), host("10.0.0.7")}, false},
 		{"a script", nil, false},
 	} {
-		for _, path := range changes {
-			w := s.as(alice).post(path, "{}", test.opts...)
-			require.Equal(t, test.denied, w.Code == http.StatusForbidden, "%s %s: %d %s", test.name, path, w.Code, w.Body)
+		for _, route := range changes {
+			method, path, _ := strings.Cut(route, " ")
+			w := s.as(root).send(method, path, "{}", test.opts...)
+			require.Equal(t, test.denied, w.Code == http.StatusForbidden, "%s %s: %d %s", test.name, route, w.Code, w.Body)
 			if test.denied {
 				require.Empty(t, w.Result().Cookies())
 				require.Contains(t, w.Body.String(), "Another site")
@@ -88,9 +92,16 @@ func TestCrossSite(t *testing.T) {
 func TestMethods(t *testing.T) {
 	s := newSite(t)
 	for _, test := range []struct{ method, path, allow string }{
-		{"DELETE", "/api/integrations", "GET, HEAD"},
-		{"POST", "/api/integrations", "GET, HEAD"},
-		{"PATCH", "/api/integrations/Graph", "GET, HEAD"},
+		{"DELETE", "/api/integrations", "GET, HEAD, POST"},
+		{"PATCH", "/api/integrations", "GET, HEAD, POST"},
+		{"PUT", "/api/integrations/Graph", "GET, HEAD, PATCH, DELETE"},
+		{"GET", "/api/integrations/Graph/test", "POST"},
+		{"POST", "/api/integrations/Graph/mappings", "GET, HEAD"},
+		{"GET", "/api/integrations/Graph/mappings/acme", "PUT, DELETE"},
+		{"HEAD", "/api/integrations/Graph/mappings/acme", "PUT, DELETE"},
+		{"PUT", "/api/integrations/Graph/config", "GET, HEAD, PATCH"},
+		{"POST", "/api/schema/definition.json", "GET, HEAD"},
+		{"DELETE", "/api/orgs", "GET, HEAD"},
 		{"GET", "/api/integrations/Graph/refresh", "POST"},
 		{"GET", "/api/integrations/Graph/disconnect", "POST"},
 		{"GET", "/api/workflows/fail/execute", "POST"},
@@ -98,7 +109,7 @@ func TestMethods(t *testing.T) {
 		{"PUT", "/oauth/connect/Graph", "GET, HEAD, POST"},
 		{"POST", "/oauth/callback/Graph", "GET"},
 		{"HEAD", "/oauth/callback/Graph", "GET"},
-		{"OPTIONS", "/api/integrations", "GET, HEAD"},
+		{"OPTIONS", "/api/integrations", "GET, HEAD, POST"},
 		{"POST", "/", "GET, HEAD"},
 		{"TRACE", "/nope", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"},
 	} {
@@ -106,14 +117,19 @@ func TestMethods(t *testing.T) {
 		require.Equal(t, http.StatusMethodNotAllowed, w.Code, "%s %s", test.method, test.path)
 		require.Equal(t, test.allow, w.Header().Get("Allow"), "%s %s", test.method, test.path)
 	}
-	require.Equal(t, http.StatusOK, s.as(root).send("HEAD", "/api/integrations", "").Code)
+	for _, path := range []string{
+		"/api/integrations", "/api/integrations/Graph", "/api/integrations/Graph/mappings", "/api/integrations/Graph/config",
+		"/api/schema/definition.json", "/api/orgs",
+	} {
+		require.Equal(t, http.StatusOK, s.as(root).send("HEAD", path, "").Code, path)
+	}
 }
 
 func TestPathsThatAreNotThere(t *testing.T) {
 	s := newSite(t)
 	for _, path := range []string{
 		"/api", "/api/", "/api//integrations", "/api/integrations/", "/api/./integrations", "/api/x/../integrations",
-		"/api/integrations/Graph/test", "/api/integrations/Graph%2f..%2fDrive", "/api/integrations/%00", "/api/integrations/..%2f",
+		"/api/integrations/Graph/mappings/", "/api/schema", "/api/schema/other.json", "/api/integrations/Graph%2f..%2fDrive", "/api/integrations/%00", "/api/integrations/..%2f",
 		"/api/integrations/graph", "/api/integrations/Graph%20", "/api/workflows/fail", "/api/executions/%2e%2e", "/workflows/", "//", "/favicon.ico",
 		"/oauth/assets/other.css", "/oauth/connect/", "/oauth",
 	} {

@@ -36,18 +36,18 @@ type Config struct {
 	// and Salesforce do), Chromium stops there unless the host is named here.
 	FormOrigins []string
 
-	// Orgs returns ids of organizations that the pages offer an admin to choose
-	// from, the most useful first; they show a few and take any. Optional.
-	Orgs func(context.Context) ([]string, error)
+	// Orgs is the host's directory of organizations, such as an [OrgList]: pages offer
+	// an admin the first few, and take any. Optional.
+	Orgs Orgs
 
 	// CheckHost answers requests whose Host is not BaseURL's with 421, or for pages
 	// with a redirect to BaseURL. Where BaseURL is this machine (localhost) that is
 	// always so.
 	CheckHost bool
 
-	// PathValue returns a path parameter, {integration}, {workflow} or {id}, for
-	// handlers mounted one by one on a router that keeps them elsewhere. Default
-	// (*http.Request).PathValue.
+	// PathValue returns a path parameter, {integration}, {org}, {workflow}, {id} or
+	// {file}, for handlers mounted one by one on a router that keeps them elsewhere.
+	// Default (*http.Request).PathValue.
 	PathValue func(r *http.Request, name string) string
 
 	// Logger defaults to slog.Default().
@@ -132,8 +132,14 @@ type endpoint struct {
 	page    bool // only where the handler is mounted whole
 	open    bool // needs no principal: it looks for one itself, or needs none
 	body    int64
-	serve   func(w http.ResponseWriter, r *http.Request, c caller) error
+	// personal: ?user= and ?account= choose a connection.
+	personal bool
+	serve    serveFunc
+	// admins serve, by method, what only administrators may do. HEAD is GET.
+	admins map[string]serveFunc
 }
+
+type serveFunc func(w http.ResponseWriter, r *http.Request, c caller) error
 
 // handler puts what every route needs around an endpoint: headers, the Host
 // check, methods, cross-origin protection, the principal, and errors.
@@ -187,8 +193,30 @@ func (h *Handler) run(e endpoint, w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
-	return e.serve(w, r, c)
+	if e.personal {
+		if c, err = c.personal(r); err != nil {
+			return err
+		}
+	}
+	return e.server(r.Method, c)(w, r, c)
 }
+
+// server returns what serves a method that is allowed.
+func (e endpoint) server(method string, c caller) serveFunc {
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	serve, ok := e.admins[method]
+	switch {
+	case !ok:
+		return e.serve
+	case !c.admin():
+		return forbidden
+	}
+	return serve
+}
+
+func forbidden(http.ResponseWriter, *http.Request, caller) error { return errForbidden }
 
 func (e endpoint) allows(method string) bool {
 	for allowed := range strings.SplitSeq(e.methods, ", ") {

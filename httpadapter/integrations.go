@@ -1,12 +1,11 @@
 package httpadapter
 
 import (
+	"encoding/json"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/bifrost-go/bifrost/integrations"
-	"github.com/bifrost-go/bifrost/tokenstore"
 )
 
 // integrationView is one integration in one scope, as the API shows it. Times
@@ -29,6 +28,11 @@ type integrationView struct {
 	Scopes        scopesView   `json:"scopes"`
 	LastRefreshAt *time.Time   `json:"last_refresh_at"`
 	UpdatedAt     *time.Time   `json:"updated_at"`
+
+	// Shadowed and Definition are for administrators; nil for others. Definition is
+	// the JSON form without secrets, and null if it cannot be read; lists lack it.
+	Shadowed   *bool           `json:"shadowed,omitempty"`
+	Definition json.RawMessage `json:"definition,omitempty"`
 
 	// Revocation says after a disconnect what the provider did: "revoked",
 	// "unsupported", or "failed".
@@ -68,6 +72,15 @@ func viewIntegration(s integrations.Status) integrationView {
 	return v
 }
 
+// viewFor is an integration as the caller may see it.
+func viewFor(c caller, s integrations.Status) integrationView {
+	v := viewIntegration(c.view(s))
+	if c.admin() {
+		v.Shadowed = &s.Shadowed
+	}
+	return v
+}
+
 func timeView(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
@@ -77,7 +90,7 @@ func timeView(t time.Time) *time.Time {
 }
 
 func (h *Handler) listIntegrations(w http.ResponseWriter, r *http.Request, c caller) error {
-	all, err := h.bf.Integrations.List(r.Context(), c.option())
+	all, err := h.bf.Integrations.List(r.Context(), c.options()...)
 	if err != nil {
 		return err
 	}
@@ -87,17 +100,24 @@ func (h *Handler) listIntegrations(w http.ResponseWriter, r *http.Request, c cal
 	}
 	out := list[integrationView]{Items: []integrationView{}, NextCursor: next}
 	for _, s := range page {
-		out.Items = append(out.Items, viewIntegration(c.view(s)))
+		out.Items = append(out.Items, viewFor(c, s))
 	}
 	return writeJSON(w, http.StatusOK, out)
 }
 
 func (h *Handler) getIntegration(w http.ResponseWriter, r *http.Request, c caller) error {
-	s, err := h.bf.Integrations.Status(r.Context(), h.pathValue(r, "integration"), c.option())
+	name := h.pathValue(r, "integration")
+	s, err := h.bf.Integrations.Status(r.Context(), name, c.options()...)
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, viewIntegration(c.view(s)))
+	v := viewFor(c, s)
+	if c.admin() {
+		if v.Definition, err = h.definitionForm(r.Context(), name, c.options()...); err != nil {
+			return err
+		}
+	}
+	return writeJSON(w, http.StatusOK, v)
 }
 
 // refresh renews the scope's own connection now.
@@ -106,14 +126,14 @@ func (h *Handler) refresh(w http.ResponseWriter, r *http.Request, c caller) erro
 	if err := noFields(r); err != nil {
 		return err
 	}
-	s, err := h.bf.Integrations.Refresh(r.Context(), name, c.option())
+	s, err := h.bf.Integrations.Refresh(r.Context(), name, c.options()...)
 	if fromPage(r) {
 		return h.backToIntegrations(w, r, c, name, noteRefreshed, err)
 	}
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, viewIntegration(c.view(s)))
+	return writeJSON(w, http.StatusOK, viewFor(c, s))
 }
 
 // disconnect removes the scope's own connection and says what the provider did.
@@ -122,18 +142,18 @@ func (h *Handler) disconnect(w http.ResponseWriter, r *http.Request, c caller) e
 	if err := noFields(r); err != nil {
 		return err
 	}
-	revocation, err := h.bf.Integrations.Disconnect(r.Context(), name, c.User, c.option())
+	revocation, err := h.bf.Integrations.Disconnect(r.Context(), name, c.User, c.options()...)
 	if fromPage(r) {
 		return h.backToIntegrations(w, r, c, name, noteDisconnected+string(revocation), err)
 	}
 	if err != nil {
 		return err
 	}
-	s, err := h.bf.Integrations.Status(r.Context(), name, c.option())
+	s, err := h.bf.Integrations.Status(r.Context(), name, c.options()...)
 	if err != nil {
 		return err
 	}
-	v := viewIntegration(c.view(s))
+	v := viewFor(c, s)
 	v.Revocation = string(revocation)
 	return writeJSON(w, http.StatusOK, v)
 }
@@ -145,39 +165,21 @@ func noFields(r *http.Request) error {
 	return err
 }
 
-// eventView is one line of the history.
-type eventView struct {
-	ID     string    `json:"id"`
-	At     time.Time `json:"at"`
-	What   string    `json:"what"`
-	Who    string    `json:"who"` // empty: Bifrost itself
-	Reason string    `json:"reason"`
-	Org    string    `json:"org"` // whose connection; empty: the global one
+// test asks the API whether the scope's own connection works. What it answers is
+// not shown: whoever may test must not see by that what the token reaches.
+func (h *Handler) test(w http.ResponseWriter, r *http.Request, c caller) error {
+	if err := noFields(r); err != nil {
+		return err
+	}
+	result, err := h.bf.Integrations.Test(r.Context(), h.pathValue(r, "integration"), c.options()...)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, testView{result.OK, result.HTTPStatus, result.Duration.Milliseconds()})
 }
 
-func viewEvent(e tokenstore.Event) eventView {
-	return eventView{strconv.FormatInt(e.ID, 10), e.At.UTC(), e.Kind, e.Actor, e.Reason, e.Key.Org}
-}
-
-func (h *Handler) events(w http.ResponseWriter, r *http.Request, c caller) error {
-	limit, err := limitOf(r)
-	if err != nil {
-		return err
-	}
-	before, err := idCursor(r)
-	if err != nil {
-		return err
-	}
-	all, err := h.bf.Integrations.Events(r.Context(), h.pathValue(r, "integration"), before, limit, c.option())
-	if err != nil {
-		return err
-	}
-	out := list[eventView]{Items: []eventView{}}
-	for _, e := range all {
-		out.Items = append(out.Items, viewEvent(e))
-	}
-	if len(all) == limit {
-		out.NextCursor = out.Items[limit-1].ID
-	}
-	return writeJSON(w, http.StatusOK, out)
+type testView struct {
+	OK         bool  `json:"ok"`
+	HTTPStatus int   `json:"http_status"` // 0: no answer came
+	DurationMS int64 `json:"duration_ms"`
 }

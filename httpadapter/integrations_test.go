@@ -18,8 +18,8 @@ func TestIntegrationFields(t *testing.T) {
 	s := newSite(t)
 	view := object(t, s.as(root).get("/api/integrations/Graph"))
 	names := []string{
-		"account", "connection", "description", "entity_id", "expires_at", "flow", "id", "last_error", "last_refresh_at", "name", "org",
-		"redirect_uri", "scopes", "source", "status", "status_message", "updated_at",
+		"account", "connection", "definition", "description", "entity_id", "expires_at", "flow", "id", "last_error", "last_refresh_at", "name", "org",
+		"redirect_uri", "scopes", "shadowed", "source", "status", "status_message", "updated_at",
 	}
 	require.Equal(t, names, keys(view))
 	require.Equal(t, "Graph", view["name"])
@@ -80,7 +80,7 @@ func TestRefreshAndDisconnect(t *testing.T) {
 	var what []string
 	for _, item := range events["items"].([]any) {
 		e := item.(map[string]any)
-		require.Equal(t, []string{"at", "id", "org", "reason", "what", "who"}, keys(e))
+		require.Equal(t, []string{"account", "at", "id", "org", "reason", "user", "what", "who"}, keys(e))
 		what = append(what, e["what"].(string)+" "+e["who"].(string))
 	}
 	require.Equal(t, "disconnected alice", what[0])

@@ -61,8 +61,9 @@ func pageOfStatuses(r *http.Request, all []integrations.Status) (page []integrat
 	return all, next, nil
 }
 
-// position is what a list of integrations is sorted by. Neither part contains a NUL.
-func position(s integrations.Status) string { return s.Name + "\x00" + s.Owner }
+// position is what a list of integrations is sorted by. No part contains a NUL. The
+// id tells a shadowed definition from the one that shadows it.
+func position(s integrations.Status) string { return s.Name + "\x00" + s.Owner + "\x00" + s.ID }
 
 // idCursor reads a cursor that is a number, as events have it.
 func idCursor(r *http.Request) (int64, error) {

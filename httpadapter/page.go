@@ -2,6 +2,7 @@ package httpadapter
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
@@ -104,8 +105,8 @@ const mostOffered = 8
 
 // offeredOrg is an organization that an admin can choose with one click.
 type offeredOrg struct {
-	Org, Link string
-	Current   bool
+	Name, Link string
+	Current    bool
 }
 
 // offered returns what Config.Orgs offers. Without it, or if it fails, there is
@@ -114,15 +115,16 @@ func (h *Handler) offered(r *http.Request, path, current string) []offeredOrg {
 	if h.cfg.Orgs == nil {
 		return nil
 	}
-	orgs, err := h.cfg.Orgs(r.Context())
+	orgs, _, err := h.cfg.Orgs.Search(r.Context(), "", "", mostOffered)
 	if err != nil {
 		h.log.WarnContext(r.Context(), "httpadapter: Config.Orgs failed", "error", err)
 		return nil
 	}
 	var list []offeredOrg
 	for _, org := range orgs {
-		if integrations.ValidOrg(org) && len(list) < mostOffered {
-			list = append(list, offeredOrg{Org: org, Link: h.link(path, org), Current: org == current})
+		if integrations.ValidOrg(org.ID) && len(list) < mostOffered {
+			name := cmp.Or(cleanText(org.Name, 100), org.ID)
+			list = append(list, offeredOrg{Name: name, Link: h.link(path, org.ID), Current: org.ID == current})
 		}
 	}
 	return list
@@ -135,6 +137,40 @@ func (h *Handler) link(path, org string) string {
 		link += "?" + url.Values{"org": {org}}.Encode()
 	}
 	return link
+}
+
+// linkOf is link to what the caller's request is about, a personal connection
+// included.
+func (h *Handler) linkOf(path string, c caller) string {
+	link := h.link(path, "")
+	if query := c.query(); len(query) > 0 {
+		link += "?" + query.Encode()
+	}
+	return link
+}
+
+// query is what links must carry to stay with what the request is about.
+func (c caller) query() url.Values {
+	query := url.Values{}
+	for name, value := range map[string]string{"org": c.queryOrg(), "user": c.ofUser, "account": c.account} {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	return query
+}
+
+// whose says in a page's words whose connections the request is about, where they
+// are not the scope's own.
+func (c caller) whose() string {
+	switch user, account := cleanText(c.ofUser, maxLabel), cleanText(c.account, maxLabel); {
+	case c.ofUser != "" && c.account != "":
+		return user + ", " + account
+	case c.ofUser != "":
+		return user
+	default:
+		return account
+	}
 }
 
 // queryOrg is what links must carry as ?org= to stay in the caller's view.

@@ -1,6 +1,8 @@
 package httpadapter
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -8,6 +10,7 @@ import (
 	"time"
 
 	"github.com/bifrost-go/bifrost/integrations"
+	"github.com/bifrost-go/bifrost/oauthflow"
 	"github.com/bifrost-go/bifrost/tokenstore"
 )
 
@@ -39,7 +42,7 @@ type integrationCard struct {
 	Shared                bool // served by the fallback
 	Owner                 string
 	OwnerLink             string // where an organization's own is managed; empty: here
-	Message               string
+	Message, Note         string
 	Error                 *errorNote
 	Account, Entity       string
 	Requested, Granted    []string
@@ -72,8 +75,12 @@ func (h *Handler) card(s integrations.Status, c caller) integrationCard {
 	for _, name := range k.Requested {
 		k.Differs = k.Differs || k.Granted != nil && !slices.Contains(k.Granted, name)
 	}
-	if s.Flow == "" {
+	minted := s.Flow == oauthflow.ClientCredentials
+	switch {
+	case s.Flow == "":
 		k.Badge = badge{"idle", "No sign-in needed"}
+	case minted && s.Status == tokenstore.NotConnected:
+		k.Badge = badge{"idle", "No token yet"}
 	}
 	if k.Account = cleanText(s.AccountName, 200); k.Account == "" {
 		k.Account = cleanText(s.AccountID, 200)
@@ -82,6 +89,10 @@ func (h *Handler) card(s integrations.Status, c caller) integrationCard {
 		k.Message = cleanText(strings.TrimSuffix(s.StatusMessage, e.Message), 600) // it stands below
 		k.Error = &errorNote{cleanText(e.Code, 100), cleanText(e.Message, 500), stampOf(e.At, now)}
 	}
+	if s.Shadowed {
+		k.Note = "The program defines an integration of this name in code, which is used in this one's place."
+		return k
+	}
 	// An organization's own integration is managed in its view, so that an
 	// administrator always sees for whom a button acts.
 	if s.Owner != "" && s.Owner != c.org {
@@ -89,22 +100,37 @@ func (h *Handler) card(s integrations.Status, c caller) integrationCard {
 		return k
 	}
 	k.Connect = h.connectForm(s, c, "")
-	if s.Via == integrations.ViaOwn {
-		base := "/api/integrations/" + url.PathEscape(s.Name)
-		k.Refresh, k.Disconnect = h.link(base+"/refresh", c.queryOrg()), h.link(base+"/disconnect", c.queryOrg())
+	base := "/api/integrations/" + url.PathEscape(s.Name)
+	if s.Via == integrations.ViaOwn || minted && s.Via == integrations.ViaNone {
+		k.Refresh = h.linkOf(base+"/refresh", c)
+	}
+	if s.Via == integrations.ViaOwn && !minted {
+		k.Disconnect = h.linkOf(base+"/disconnect", c)
 	}
 	return k
+}
+
+// markBroken shows that a stored definition cannot be used; its status message says
+// why.
+func (h *Handler) markBroken(ctx context.Context, k *integrationCard, s integrations.Status, c caller) {
+	if s.Source != integrations.SourceStored || s.Flow != "" {
+		return
+	}
+	if _, err := h.bf.Integrations.Definition(ctx, s.ID, c.options()...); errors.Is(err, integrations.ErrInvalid) {
+		k.Badge = badge{"bad", "Cannot be used"}
+	}
 }
 
 type integrationsView struct {
 	Cards []integrationCard
 	Org   string
+	Whose string // the user or account whose connections are shown; empty: the scope's own
 	Next  string // link to more
 }
 
 // integrationsPage is where accounts are connected by hand.
 func (h *Handler) integrationsPage(w http.ResponseWriter, r *http.Request, c caller) error {
-	all, err := h.bf.Integrations.List(r.Context(), c.option())
+	all, err := h.bf.Integrations.List(r.Context(), c.options()...)
 	if err != nil {
 		return err
 	}
@@ -112,10 +138,11 @@ func (h *Handler) integrationsPage(w http.ResponseWriter, r *http.Request, c cal
 	if err != nil {
 		return err
 	}
-	body := integrationsView{Org: c.org, Next: h.next(r, "/", c, next)}
+	body := integrationsView{Org: c.org, Whose: c.whose(), Next: h.next(r, "/", c, next)}
 	var targets []string
 	for _, s := range page {
 		card := h.card(c.view(s), c)
+		h.markBroken(r.Context(), &card, s, c)
 		if card.Connect != nil {
 			targets = append(targets, card.Connect.origin)
 		}
@@ -133,14 +160,12 @@ func (h *Handler) next(r *http.Request, path string, c caller, cursor string) st
 	if cursor == "" {
 		return ""
 	}
-	query := url.Values{"cursor": {cursor}}
+	query := c.query()
+	query.Set("cursor", cursor)
 	for _, name := range []string{"limit", "workflow"} {
 		if value := r.URL.Query().Get(name); value != "" {
 			query.Set(name, value)
 		}
-	}
-	if org := c.queryOrg(); org != "" {
-		query.Set("org", org)
 	}
 	return h.link(path, "") + "?" + query.Encode()
 }

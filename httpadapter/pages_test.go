@@ -1,7 +1,6 @@
 package httpadapter_test
 
 import (
-	"context"
 	"encoding/xml"
 	"errors"
 	"io"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/bifrost-go/bifrost/httpadapter"
 	"github.com/bifrost-go/bifrost/integrations"
 	"github.com/bifrost-go/bifrost/oauthtest"
 )
@@ -259,15 +259,8 @@ func TestStyle(t *testing.T) {
 }
 
 func TestOrganizationsAreOfferedToAdmins(t *testing.T) {
-	failing := false
-	s := newSite(t, func(c *siteConfig) {
-		c.adapter.Orgs = func(context.Context) ([]string, error) {
-			if failing {
-				return nil, errors.New("the directory is down")
-			}
-			return []string{"acme", "glo<b>ex", "globex"}, nil
-		}
-	})
+	directory := &downable{OrgList: httpadapter.OrgList{{ID: "acme"}, {ID: "glo<b>ex"}, {ID: "globex", Name: "Globex <Inc>"}}}
+	s := newSite(t, func(c *siteConfig) { c.adapter.Orgs = directory })
 	page := func(who, path string) string {
 		w := s.as(who).get(path, asPage)
 		require.Equal(t, http.StatusOK, w.Code)
@@ -276,9 +269,9 @@ func TestOrganizationsAreOfferedToAdmins(t *testing.T) {
 	}
 	text := page(root, "/workflows?org=acme")
 	require.Contains(t, text, `<a href="/workflows?org=acme" aria-current="true">acme</a>`)
-	require.Contains(t, text, `<a href="/workflows?org=globex">globex</a>`)
+	require.Contains(t, text, `<a href="/workflows?org=globex">Globex &lt;Inc&gt;</a>`)
 	require.NotContains(t, text, "glo&lt;", "an id that no address can hold is not offered")
 	require.NotContains(t, page(alice, "/"), "globex", "members see no other organization")
-	failing = true
+	directory.down = true
 	require.Contains(t, page(root, "/"), "Show organization", "without a directory there is still the form")
 }

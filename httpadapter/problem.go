@@ -43,6 +43,9 @@ func malformed(detail string) error {
 	return &problem{Status: http.StatusBadRequest, Type: "malformed", Detail: detail}
 }
 
+// maxTold is how many invalid fields a problem's detail names.
+const maxTold = 10
+
 // invalidField is the answer to a field that cannot be accepted.
 func invalidField(field, message string) error {
 	return invalidFields(fieldError{field, message})
@@ -51,7 +54,12 @@ func invalidField(field, message string) error {
 func invalidFields(fields ...fieldError) error {
 	texts := make([]string, len(fields))
 	for i, f := range fields {
-		texts[i] = strings.TrimSpace(f.Field + " " + f.Message)
+		if texts[i] = f.Field + " " + f.Message; f.Field == "" {
+			texts[i] = "The body " + f.Message
+		}
+	}
+	if rest := len(texts) - maxTold; rest > 0 {
+		texts = append(texts[:maxTold], "and "+strconv.Itoa(rest)+" more, see errors")
 	}
 	return &problem{
 		Status: http.StatusUnprocessableEntity, Type: "invalid", Detail: strings.Join(texts, "; ") + ".", Errors: fields,
@@ -65,6 +73,7 @@ func problemOf(err error) *problem {
 		own       *problem
 		in        *integrations.Error
 		input     *workflow.InputError
+		invalid   *integrations.InvalidError
 		tooLarge  *http.MaxBytesError
 		statusFor = func(status int, kind, detail string) *problem {
 			return &problem{Status: status, Type: kind, Detail: detail, cause: err}
@@ -73,8 +82,16 @@ func problemOf(err error) *problem {
 	switch {
 	case errors.As(err, &own):
 		return own
+	case errors.As(err, &invalid):
+		fields := make([]fieldError, len(invalid.Fields))
+		for i, f := range invalid.Fields {
+			fields[i] = fieldError(f)
+		}
+		return problemOf(invalidFields(fields...))
 	case errors.As(err, &in):
 		return integrationProblem(in)
+	case errors.Is(err, integrations.ErrConflict):
+		return statusFor(http.StatusConflict, "conflict", "Somebody else has changed this meanwhile. Read it again, then repeat the change.")
 	case errors.As(err, &input):
 		fields := make([]fieldError, len(input.Fields))
 		for i, f := range input.Fields {
@@ -108,25 +125,40 @@ func problemOf(err error) *problem {
 	return statusFor(http.StatusInternalServerError, "internal", "Something went wrong here; the server's log says what.")
 }
 
+// integrationKinds are the answers to errors of package integrations. What is not
+// here may work later.
+var integrationKinds = []struct {
+	kind   error
+	status int
+	code   string
+}{
+	{integrations.ErrNotConnected, http.StatusConflict, "not-connected"},
+	{integrations.ErrReauthRequired, http.StatusConflict, "reauth-required"},
+	{integrations.ErrNotInteractive, http.StatusConflict, "not-interactive"},
+	{integrations.ErrNotOwn, http.StatusConflict, "not-own-connection"},
+	{integrations.ErrInvalid, http.StatusConflict, "invalid-definition"},
+	{integrations.ErrExists, http.StatusConflict, "exists"},
+	{integrations.ErrCodeDefined, http.StatusConflict, "code-defined"},
+	{integrations.ErrNotOwnDefinition, http.StatusConflict, "not-own-definition"},
+	{integrations.ErrConflict, http.StatusConflict, "conflict"},
+	{integrations.ErrBusy, http.StatusTooManyRequests, "too-many-requests"},
+}
+
 func integrationProblem(e *integrations.Error) *problem {
-	p := &problem{retryAfter: e.RetryAfter, cause: e, Detail: integrationDetail(e)}
 	switch {
 	case errors.Is(e, integrations.ErrNotFound):
 		return errNotFound
 	case errors.Is(e, integrations.ErrForbiddenOrg), errors.Is(e, integrations.ErrNoOrg):
 		return errForbidden
-	case errors.Is(e, integrations.ErrNotConnected):
-		p.Status, p.Type = http.StatusConflict, "not-connected"
-	case errors.Is(e, integrations.ErrReauthRequired):
-		p.Status, p.Type = http.StatusConflict, "reauth-required"
-	case errors.Is(e, integrations.ErrNotInteractive):
-		p.Status, p.Type = http.StatusConflict, "not-interactive"
-	case errors.Is(e, integrations.ErrNotOwn):
-		p.Status, p.Type = http.StatusConflict, "not-own-connection"
-	case errors.Is(e, integrations.ErrInvalid):
-		p.Status, p.Type = http.StatusConflict, "invalid-definition"
-	default:
-		p.Status, p.Type = http.StatusServiceUnavailable, "unavailable"
+	}
+	p := &problem{
+		Status: http.StatusServiceUnavailable, Type: "unavailable", Detail: integrationDetail(e), retryAfter: e.RetryAfter, cause: e,
+	}
+	for _, k := range integrationKinds {
+		if errors.Is(e, k.kind) {
+			p.Status, p.Type = k.status, k.code
+			break
+		}
 	}
 	return p
 }

@@ -15,17 +15,39 @@ const (
 // endpoints is the whole surface.
 func (h *Handler) endpoints() []endpoint {
 	return []endpoint{
-		{name: "Connect", pattern: "/oauth/connect/{integration}", methods: read + ", " + change, serve: h.connect},
+		{name: "Connect", pattern: "/oauth/connect/{integration}", methods: read + ", " + change, personal: true, serve: h.connect},
 		// No HEAD: whoever looks at a link before its owner follows it must not use it up.
 		{name: "Callback", pattern: "/oauth/callback/{integration}", methods: "GET", open: true, serve: h.callback},
 		{name: "Style", pattern: "/oauth/assets/{file}", methods: read, open: true, serve: h.style},
 
-		{name: "Integrations", pattern: "/api/integrations", methods: read, surface: surfaceAPI, serve: h.listIntegrations},
-		{name: "Integration", pattern: "/api/integrations/{integration}", methods: read, surface: surfaceAPI, serve: h.getIntegration},
-		{name: "Refresh", pattern: "/api/integrations/{integration}/refresh", methods: change, surface: surfaceAPI, serve: h.refresh},
-		{name: "Disconnect", pattern: "/api/integrations/{integration}/disconnect", methods: change, surface: surfaceAPI, serve: h.disconnect},
-		{name: "Connections", pattern: "/api/integrations/{integration}/connections", methods: read, surface: surfaceAPI, serve: h.connections},
+		{
+			name: "Integrations", pattern: "/api/integrations", methods: read + ", POST", surface: surfaceAPI, body: maxDefinition,
+			serve: h.listIntegrations, admins: map[string]serveFunc{"POST": h.createIntegration},
+		},
+		{
+			name: "Integration", pattern: "/api/integrations/{integration}", methods: read + ", PATCH, DELETE", surface: surfaceAPI,
+			body: maxDefinition, personal: true,
+			serve: h.getIntegration, admins: map[string]serveFunc{"PATCH": h.changeIntegration, "DELETE": h.deleteIntegration},
+		},
+		{name: "Refresh", pattern: "/api/integrations/{integration}/refresh", methods: change, surface: surfaceAPI, personal: true, serve: h.refresh},
+		{name: "Disconnect", pattern: "/api/integrations/{integration}/disconnect", methods: change, surface: surfaceAPI, personal: true, serve: h.disconnect},
+		{name: "Test", pattern: "/api/integrations/{integration}/test", methods: change, surface: surfaceAPI, personal: true, serve: h.test},
+		{name: "Connections", pattern: "/api/integrations/{integration}/connections", methods: read, surface: surfaceAPI, personal: true, serve: h.connections},
 		{name: "Events", pattern: "/api/integrations/{integration}/events", methods: read, surface: surfaceAPI, serve: h.events},
+		{
+			name: "Mappings", pattern: "/api/integrations/{integration}/mappings", methods: read, surface: surfaceAPI,
+			admins: map[string]serveFunc{"GET": h.listMappings},
+		},
+		{
+			name: "Mapping", pattern: "/api/integrations/{integration}/mappings/{org}", methods: "PUT, DELETE", surface: surfaceAPI,
+			admins: map[string]serveFunc{"PUT": h.setMapping, "DELETE": h.removeMapping},
+		},
+		{
+			name: "Config", pattern: "/api/integrations/{integration}/config", methods: read + ", PATCH", surface: surfaceAPI, body: maxBody,
+			admins: map[string]serveFunc{"GET": h.config, "PATCH": h.setConfig},
+		},
+		{name: "Schema", pattern: "/api/schema/definition.json", methods: read, surface: surfaceAPI, serve: h.schema},
+		{name: "Orgs", pattern: "/api/orgs", methods: read, surface: surfaceAPI, admins: map[string]serveFunc{"GET": h.listOrgs}},
 
 		{name: "Workflows", pattern: "/api/workflows", methods: read, surface: surfaceAPI, serve: h.listWorkflows},
 		{name: "Execute", pattern: "/api/workflows/{workflow}/execute", methods: change, surface: surfaceAPI, body: maxBody, serve: h.execute},
@@ -35,7 +57,7 @@ func (h *Handler) endpoints() []endpoint {
 		{name: "Cancel", pattern: "/api/executions/{id}/cancel", methods: change, surface: surfaceAPI, serve: h.cancelExecution},
 		{name: "Retry", pattern: "/api/executions/{id}/retry", methods: change, surface: surfaceAPI, serve: h.retryExecution},
 
-		{page: true, pattern: "/{$}", methods: read, serve: h.integrationsPage},
+		{page: true, pattern: "/{$}", methods: read, personal: true, serve: h.integrationsPage},
 		{page: true, pattern: "/workflows", methods: read, serve: h.workflowsPage},
 		{page: true, pattern: "/executions/{id}", methods: read, serve: h.executionPage},
 	}
@@ -129,10 +151,10 @@ func (h *Handler) Callback() http.Handler { return h.single("Callback") }
 // Callback show.
 func (h *Handler) Style() http.Handler { return h.single("Style") }
 
-// Integrations serves GET /api/integrations.
+// Integrations serves GET and POST /api/integrations.
 func (h *Handler) Integrations() http.Handler { return h.single("Integrations") }
 
-// Integration serves GET /api/integrations/{integration}.
+// Integration serves GET, PATCH and DELETE /api/integrations/{integration}.
 func (h *Handler) Integration() http.Handler { return h.single("Integration") }
 
 // Refresh serves POST /api/integrations/{integration}/refresh.
@@ -141,11 +163,29 @@ func (h *Handler) Refresh() http.Handler { return h.single("Refresh") }
 // Disconnect serves POST /api/integrations/{integration}/disconnect.
 func (h *Handler) Disconnect() http.Handler { return h.single("Disconnect") }
 
+// Test serves POST /api/integrations/{integration}/test.
+func (h *Handler) Test() http.Handler { return h.single("Test") }
+
 // Connections serves GET /api/integrations/{integration}/connections.
 func (h *Handler) Connections() http.Handler { return h.single("Connections") }
 
 // Events serves GET /api/integrations/{integration}/events.
 func (h *Handler) Events() http.Handler { return h.single("Events") }
+
+// Mappings serves GET /api/integrations/{integration}/mappings.
+func (h *Handler) Mappings() http.Handler { return h.single("Mappings") }
+
+// Mapping serves PUT and DELETE /api/integrations/{integration}/mappings/{org}.
+func (h *Handler) Mapping() http.Handler { return h.single("Mapping") }
+
+// Config serves GET and PATCH /api/integrations/{integration}/config.
+func (h *Handler) Config() http.Handler { return h.single("Config") }
+
+// Schema serves GET /api/schema/definition.json.
+func (h *Handler) Schema() http.Handler { return h.single("Schema") }
+
+// Orgs serves GET /api/orgs.
+func (h *Handler) Orgs() http.Handler { return h.single("Orgs") }
 
 // Workflows serves GET /api/workflows.
 func (h *Handler) Workflows() http.Handler { return h.single("Workflows") }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 )
 
 // cleanText makes a stranger's text safe to show beside ours: one line, no control
@@ -30,6 +31,12 @@ func cleanText(s string, limit int) string {
 		n++
 	}
 	return strings.TrimSpace(b.String())
+}
+
+// plainLine reports whether s is text of at most limit bytes without control
+// characters.
+func plainLine(s string, limit int) bool {
+	return len(s) <= limit && utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
 // stamp is a point in time on a page.

@@ -91,11 +91,19 @@ func routes(bf *bifrost.Bifrost, s *settings, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", httpadapter.New(bf, httpadapter.Config{
 		Principal: s.principal, Unauthenticated: http.HandlerFunc(askPassword), Logger: log,
-		Orgs: func(context.Context) ([]string, error) { return s.orgs, nil },
+		Orgs: directory(s.orgs),
 	}))
 	mux.Handle("/healthz", httpadapter.HealthHandler())
 	mux.Handle("/readyz", httpadapter.ReadyHandler(bf))
 	return mux
+}
+
+// directory stands for the host's list of its organizations.
+func directory(ids []string) (list httpadapter.OrgList) {
+	for _, id := range ids {
+		list = append(list, httpadapter.Org{ID: id})
+	}
+	return list
 }
 
 func listen(ctx context.Context, addr string) (net.Listener, error) {
