@@ -137,7 +137,7 @@ func TestNothingIsForgottenBeforeTheRemovalIsCommitted(t *testing.T) {
 		w := newWorld(t)
 		w.connect("g")
 		defer follow(w.m)()
-		pass(time.Second)
+		pass(1100 * time.Millisecond) // the watcher is not at it now
 		w.requireToken(w.m, "AT1")
 		source := w.m.Source(w.target)
 		r := w.remove(tokenstore.Match{Definition: w.target.Key.Definition})

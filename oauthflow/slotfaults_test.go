@@ -201,6 +201,7 @@ func TestSource(t *testing.T) {
 		_, ok := other.Current()
 		require.False(t, ok, "not asked for yet")
 		w.requireScoped(w.m, mail, "AT2")
+		pass(1100 * time.Millisecond) // the watcher has seen that, and is not at it now
 		w.requireToken(w.m, "AT1")
 		for want, s := range map[string]oauthflow.Source{"AT1": own, "AT2": other} {
 			snap, ok := s.Current()
@@ -273,4 +274,32 @@ func TestDisconnectRevokesEveryAccessToken(t *testing.T) {
 	require.Equal(t, []string{"g/RT3", "AT1", "AT3", "AT2"}, w.idp.revocations())
 	_, err = w.m.Token(context.Background(), w.scoped("a"))
 	problem(t, err, oauthflow.ErrNotConnected)
+}
+
+// Who waits for another scope's refresh to end does not give that up by leaving.
+func TestLeavingAnotherScopesRefresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.connect("g")
+		w.idp.dial = func(ctx context.Context) error {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(3 * time.Second):
+				return nil
+			}
+		}
+		done := make(chan error, 1)
+		go func() {
+			_, err := w.m.Token(context.Background(), w.scoped("a"))
+			done <- err
+		}()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_, err := w.m.Token(ctx, w.scoped("b"))
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.NoError(t, <-done)
+		require.Equal(t, []string{"a"}, w.idp.scopes())
+	})
 }

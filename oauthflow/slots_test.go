@@ -384,3 +384,16 @@ func TestTheOldestOfTooManyScopesIsDropped(t *testing.T) {
 		w.requireScoped(w.m, "s0", "AT35")
 	})
 }
+
+func TestARejectedScopeOfADeadGrantLeavesTheOwnTokenAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.connect("g")
+		s := w.requireScoped(w.m, mail, "AT2")
+		w.idp.answer = always(400, `{"error":"invalid_grant"}`)
+		_, err := w.m.Renew(context.Background(), w.scoped(mail), s.Generation())
+		problem(t, err, oauthflow.ErrReauthRequired)
+		w.requireToken(w.m, "AT1")
+		require.True(t, w.row().ExpiresAt.After(w.row().ReadAt))
+	})
+}
