@@ -113,7 +113,10 @@ func (r *Registry) wrap(d *definition, c choice, err error) error {
 		Integration: d.Name, Org: c.scope.Org, Status: conn.Status, Code: conn.Code, Reason: conn.Reason,
 		RetryAfter: conn.RetryAfter, Detail: conn.Message, Err: err,
 	}
+	var template *oauthflow.TemplateError
 	switch {
+	case errors.As(err, &template):
+		e.Kind = ErrInvalid
 	case errors.Is(err, oauthflow.ErrNotConnected):
 		e.Kind, e.ConnectURL = ErrNotConnected, r.connectURL(d, c)
 	case errors.Is(err, oauthflow.ErrReauthRequired):

@@ -202,3 +202,16 @@ func TestClientCredentialsThatFail(t *testing.T) {
 	require.Equal(t, tokenstore.Degraded, st.Status)
 	require.Equal(t, "invalid_client", st.LastError.Code)
 }
+
+// What an administrator has to set is not a provider that is down.
+func TestClientCredentialsWithoutTenant(t *testing.T) {
+	w := newWorld(t)
+	d := credentials("Graph")
+	d.DefaultEntityID = ""
+	w.create(t, d)
+	_, err := w.Registry.Get(t.Context(), "Graph", integrations.Org("acme"))
+	require.ErrorIs(t, err, integrations.ErrInvalid)
+	require.NotErrorIs(t, err, integrations.ErrUnavailable)
+	require.ErrorContains(t, err, "entity id")
+	require.Zero(t, w.idp.count())
+}
