@@ -296,9 +296,9 @@ func clientProblems(c *oauthflow.Client, entityID string) []error {
 	var problems []error
 	for line := range strings.SplitSeq(err.Error(), "\n") {
 		text := strings.TrimPrefix(line, "oauthflow: ")
-		field, rest, _ := strings.Cut(text, " ")
-		if name := variables[field]; name != "" {
-			text = name + ": " + rest
+		end := strings.IndexAny(text, " [") // a field, or a part of it
+		if name := variables[text[:max(end, 0)]]; name != "" {
+			text = name + ": " + strings.TrimPrefix(text[end:], " ")
 		}
 		problems = append(problems, errors.New(text))
 	}
