@@ -303,3 +303,28 @@ func TestLeavingAnotherScopesRefresh(t *testing.T) {
 		require.Equal(t, []string{"a"}, w.idp.scopes())
 	})
 }
+
+// The own token's last moments, while another scope's refresh is under way.
+func TestAnotherScopesTokenIsNeverTakenForTheOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, f := flaky(t)
+		pass(3596 * time.Second)
+		hold := make(chan struct{})
+		f.set(func(f *faulty) { f.hold, f.held = hold, 0 })
+		other := make(chan error, 1)
+		go func() {
+			_, err := w.m.Token(context.Background(), w.scoped(mail))
+			other <- err
+		}()
+		synctest.Wait()
+		go func() {
+			pass(time.Second)
+			close(hold)
+		}()
+		w.requireToken(w.m, "AT1")
+		require.NoError(t, <-other)
+		w.requireScoped(w.m, mail, "AT2")
+		pass(5 * time.Second)
+		w.requireToken(w.m, "AT3")
+	})
+}
