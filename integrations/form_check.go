@@ -33,13 +33,9 @@ func validateStored(d Definition) error {
 // checkStored finds what is wrong with a definition that is stored as JSON. If the
 // secret is kept elsewhere, it may be missing.
 func checkStored(f *faults, d Definition, secretKept bool) {
+	checkStoredHosts(f, d.OAuth)
 	checkDefinition(f, d, secretKept)
 	if d.OAuth != nil {
-		for _, name := range slices.Sorted(maps.Keys(d.OAuth.Variables)) {
-			if d.OAuth.Variables[name].AnyHost {
-				f.add(memberPath("oauth.variables", name)+".any_host", "is for definitions in code only: list the hosts instead")
-			}
-		}
 		if d.OAuth.DefaultLifetime%time.Millisecond != 0 {
 			f.add("oauth.default_lifetime_ms", "must be whole milliseconds")
 		}
@@ -55,6 +51,24 @@ func checkStored(f *faults, d Definition, secretKept bool) {
 	// it is written, and could not be read back.
 	if written, err := json.Marshal(d); err != nil || len(written) > maxForm {
 		f.add("", tooLong(maxForm))
+	}
+}
+
+// checkStoredHosts makes sure that variables for hosts have a list of them. It goes
+// before oauthflow's rules, which know of another way and would advise it.
+func checkStoredHosts(f *faults, c *oauthflow.Client) {
+	if c == nil {
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Variables)) {
+		v, path := c.Variables[name], memberPath("oauth.variables", name)
+		switch {
+		case v.Kind != oauthflow.Host:
+		case v.AnyHost:
+			f.add(path+".any_host", "is for definitions in code only: list the hosts instead")
+		case len(v.Hosts) == 0:
+			f.add(path, "is a host without an allow-list: set hosts to the names that it may be")
+		}
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -166,31 +165,6 @@ func TestValidateDefinition(t *testing.T) {
 		require.Contains(t, list, field)
 		assert.NotRegexp(t, goWord, list[field])
 	}
-}
-
-// What oauthflow says of a field has a path of its own: its messages begin with the
-// name of a field, and this is all of them.
-func TestOAuthFieldsAreComplete(t *testing.T) {
-	want := map[string]bool{}
-	var visit func(prefix string, v reflect.Type)
-	visit = func(prefix string, v reflect.Type) {
-		for i := range v.NumField() {
-			field := v.Field(i)
-			if field.Anonymous {
-				visit(prefix, field.Type)
-				continue
-			}
-			want[prefix+field.Name] = true
-			if field.Type == reflect.TypeFor[oauthflow.ResponseMapping]() {
-				visit(field.Name+".", field.Type)
-			}
-		}
-	}
-	visit("", reflect.TypeFor[oauthflow.Client]())
-	for name := range want {
-		assert.NotEmpty(t, integrations.OAuthFields[name], "%s has no name in the form", name)
-	}
-	assert.Len(t, integrations.OAuthFields, len(want))
 }
 
 func TestInvalidErrorReadsWell(t *testing.T) {

@@ -2,20 +2,22 @@ package oauthflow
 
 import (
 	"errors"
-	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
 	"unicode"
 )
 
-// Validate reports everything that is wrong with the client, one line each. Every
-// line begins with "oauthflow: " and the field's name, and says what to do. It
-// knows no values of variables: see [Client.Check].
+// Validate reports everything that is wrong with the client: nil, or [errors.Join]
+// of [*FieldError]s, in the same order each time. It is one line each, which begins
+// with "oauthflow: " and the field's path, and says what to do. [errors.As] finds the
+// first one; all of them are behind Unwrap() []error. Validate knows no values of
+// variables: see [Client.Check].
 func (c *Client) Validate() error {
 	var v problems
-	v.add(slices.Contains([]Flow{"", AuthorizationCode, ClientCredentials}, c.Flow),
-		"Flow", "is %q: leave it empty or set AuthorizationCode or ClientCredentials", c.Flow)
+	v.value(slices.Contains([]Flow{"", AuthorizationCode, ClientCredentials}, c.Flow),
+		"Flow", string(c.Flow), "is not valid: leave it empty or set AuthorizationCode or ClientCredentials")
 	v.urls(c)
 	v.credentials(c)
 	v.scopes(c)
@@ -26,12 +28,12 @@ func (c *Client) Validate() error {
 
 	v.add(c.DefaultLifetime >= 0, "DefaultLifetime", "is negative: leave it 0 if the lifetime is unknown")
 	v.add(c.ReuseGrace >= 0, "ReuseGrace", "is negative: leave it 0 if the provider has no grace period")
-	v.add(slices.Contains([]RefreshPolicy{"", Ask, Grace}, c.RefreshPolicy),
-		"RefreshPolicy", "is %q: use Ask or Grace, or leave it empty", c.RefreshPolicy)
+	v.value(slices.Contains([]RefreshPolicy{"", Ask, Grace}, c.RefreshPolicy),
+		"RefreshPolicy", string(c.RefreshPolicy), "is not valid: use Ask or Grace, or leave it empty")
 	v.add(c.RefreshPolicy != Grace || c.ReuseGrace != 0,
 		"ReuseGrace", "is 0, but RefreshPolicy is Grace: set how long the provider accepts a rotated refresh token")
-	for _, code := range c.DeadGrantErrors {
-		v.add(code != "" && rfcText(code) == code, "DeadGrantErrors", "contains %q, which cannot be an error code: take it out", code)
+	for i, code := range c.DeadGrantErrors {
+		v.value(code != "" && rfcText(code) == code, elementOf("DeadGrantErrors", i), code, "cannot be an error code: take it out")
 	}
 	return errors.Join(v...)
 }
@@ -53,21 +55,13 @@ func (c *Client) Check(entityID string, values map[string]string) error {
 	return err
 }
 
-type problems []error
-
-func (v *problems) add(ok bool, field, format string, args ...any) {
-	if !ok {
-		*v = append(*v, fmt.Errorf("oauthflow: "+field+" "+format, args...))
-	}
-}
-
 // urls expands every URL with values that fit everywhere, so that only faults of
 // the template itself are left.
 func (v *problems) urls(c *Client) {
 	samples := map[string]string{entityVariable: "x"}
-	for name, variable := range c.Variables {
-		v.variable(name, variable)
-		samples[name] = variable.sample()
+	for _, name := range slices.Sorted(maps.Keys(c.Variables)) {
+		v.variable(name, c.Variables[name])
+		samples[name] = c.Variables[name].sample()
 	}
 	for _, field := range endpointFields {
 		template := c.template(field)
@@ -76,7 +70,7 @@ func (v *problems) urls(c *Client) {
 		}
 		expanded, err := c.endpoint(field, samples)
 		if err != nil {
-			*v = append(*v, err)
+			v.url(field, err)
 			continue
 		}
 		reserved := reservedToken
@@ -96,7 +90,7 @@ func (v *problems) urls(c *Client) {
 	if c.Issuer != "" {
 		issuer, err := c.expand("Issuer", c.Issuer, samples)
 		if err != nil {
-			*v = append(*v, err)
+			v.url("Issuer", err)
 		}
 		v.add(!strings.Contains(issuer, "?"), "Issuer", "has a query: an issuer is a URL without one")
 	}
@@ -104,19 +98,19 @@ func (v *problems) urls(c *Client) {
 }
 
 func (v *problems) variable(name string, d Variable) {
-	v.add(validName(name), "Variables", "declares %q: names are letters, digits and _", name)
-	v.add(slices.Contains([]VariableKind{Label, Segment, Value, Host}, d.Kind),
-		"Variables", "declares %s as %q: use Label, Segment, Value or Host", name, d.Kind)
+	field := memberOf("Variables", name)
+	v.add(validName(name), field, "has a name that cannot stand in a URL: names are letters, digits and _")
+	v.value(slices.Contains([]VariableKind{Label, Segment, Value, Host}, d.Kind),
+		field+".Kind", string(d.Kind), "is not valid: use Label, Segment, Value or Host")
 	if d.Kind != Host {
-		v.add(len(d.Hosts) == 0 && !d.AnyHost, "Variables", "gives %s an allow-list, which only kind Host has: take it out", name)
+		v.add(len(d.Hosts) == 0 && !d.AnyHost, field, "has an allow-list, which only kind Host has: take it out")
 		return
 	}
-	v.add(len(d.Hosts) != 0 || d.AnyHost, "Variables", "declares %s as a host without an allow-list: set Hosts, or AnyHost for every public host", name)
-	v.add(len(d.Hosts) == 0 || !d.AnyHost, "Variables", "declares %s with Hosts and with AnyHost, which allows more: take one of them out", name)
-	for _, entry := range d.Hosts {
-		if text := allowListProblem(strings.ToLower(entry)); text != "" {
-			v.add(false, "Variables", "declares %s with %q in Hosts, which %s", name, entry, text)
-		}
+	v.add(len(d.Hosts) != 0 || d.AnyHost, field, "is a host without an allow-list: set Hosts, or AnyHost for every public host name")
+	v.add(len(d.Hosts) == 0 || !d.AnyHost, field, "has Hosts and AnyHost, which allows more: take one of them out")
+	for i, entry := range d.Hosts {
+		text := allowListProblem(strings.ToLower(entry))
+		v.value(text == "", elementOf(field+".Hosts", i), entry, text)
 	}
 }
 
@@ -134,7 +128,7 @@ func (v *problems) credentials(c *Client) {
 		v.add(secret == "", "ClientSecret", "is set, but ClientAuth is AuthNone, which sends none: take one of them out")
 		v.add(!c.DisablePKCE, "DisablePKCE", "is set for a public client: without a secret and without PKCE, whoever sees a code can use it (RFC 9700 §2.1.1)")
 	default:
-		v.add(false, "ClientAuth", "is %q: use AuthPost, AuthBasic or AuthNone", c.ClientAuth)
+		v.value(false, "ClientAuth", string(c.ClientAuth), "is not valid: use AuthPost, AuthBasic or AuthNone")
 	}
 }
 
@@ -150,22 +144,23 @@ func (v *problems) copied(field, text string) {
 
 func (v *problems) scopes(c *Client) {
 	separator := c.ScopeSeparator
-	v.add(strings.Trim(separator, " ,+;|") == "" && len(separator) <= 2,
-		"ScopeSeparator", "is %q: leave it empty for a space, or set \",\" or another single sign", separator)
-	for _, s := range c.Scopes {
+	v.value(strings.Trim(separator, " ,+;|") == "" && len(separator) <= 2,
+		"ScopeSeparator", separator, "is not valid: leave it empty for a space, or set \",\" or another single sign")
+	for i, s := range c.Scopes {
+		field := elementOf("Scopes", i)
 		switch {
 		case s == "":
-			v.add(false, "Scopes", "contains an empty scope: take it out")
+			v.add(false, field, "is empty: take it out")
 		case strings.ContainsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }):
-			v.add(false, "Scopes", "contains %q, which has spaces: write one scope per element", s)
+			v.value(false, field, s, "has spaces: write one scope per element")
 		case separator != "" && strings.Contains(s, separator):
-			v.add(false, "Scopes", "contains %q, which has the ScopeSeparator in it: write one scope per element", s)
+			v.value(false, field, s, "has the ScopeSeparator in it: write one scope per element")
 		}
 	}
 }
 
 func (v *problems) params(field string, params url.Values, reserved []string) {
-	for name := range params {
+	for _, name := range slices.Sorted(maps.Keys(params)) {
 		v.add(name != "", field, "has a parameter without a name: take it out")
 		if slices.Contains(reserved, name) {
 			advice := "take it out"
@@ -177,7 +172,7 @@ func (v *problems) params(field string, params url.Values, reserved []string) {
 			case "client_id", "client_secret":
 				advice = "use ClientID and ClientSecret"
 			}
-			v.add(false, field, "contains %s, which is set for you: %s", name, advice)
+			v.add(false, memberOf(field, name), "is set for you: %s", advice)
 		}
 	}
 }
@@ -191,7 +186,7 @@ func (v *problems) response(r ResponseMapping) {
 		{"ExpiresIn", r.ExpiresIn},
 		{"ExpiresAt", r.ExpiresAt},
 	} {
-		v.add(p.path == "" || !slices.Contains(strings.Split(p.path, "."), ""),
-			"Response."+p.name, "is %q: write member names with single dots between them", p.path)
+		v.value(p.path == "" || !slices.Contains(strings.Split(p.path, "."), ""),
+			"Response."+p.name, p.path, "is not valid: write member names with single dots between them")
 	}
 }

@@ -2,6 +2,7 @@ package oauthflow_test
 
 import (
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -62,38 +63,38 @@ func TestValidateAcceptsWhatWorks(t *testing.T) {
 
 func TestValidateNamesFieldAndRemedy(t *testing.T) {
 	for want, change := range map[string]func(*oauthflow.Client){
-		"Flow is \"device\": leave it empty":                           func(c *oauthflow.Client) { c.Flow = "device" },
-		"AuthorizationURL is empty: set it":                            func(c *oauthflow.Client) { c.AuthorizationURL = "" },
-		"TokenURL is empty: set it":                                    func(c *oauthflow.Client) { c.TokenURL = "" },
-		"TokenURL is not an absolute URL: it must begin with https://": func(c *oauthflow.Client) { c.TokenURL = "example.com" },
-		"TokenURL begins with http://":                                 func(c *oauthflow.Client) { c.TokenURL = "http://example.com/t" },
-		"RefreshURL begins with http://":                               func(c *oauthflow.Client) { c.RefreshURL = "http://example.com/t" },
-		"RevocationURL contains {tenant}, which is not declared":       func(c *oauthflow.Client) { c.RevocationURL = "https://example.com/{tenant}" },
-		"AuthorizationURL has the parameter state in its query":        func(c *oauthflow.Client) { c.AuthorizationURL += "?state=1" },
-		"TokenURL has the parameter client_secret in its query":        func(c *oauthflow.Client) { c.TokenURL += "?client_secret=canary" },
-		"TokenURL has a query that is not well-formed":                 func(c *oauthflow.Client) { c.TokenURL += "?a=%zz" },
-		"Variables declares \"a-b\": names are":                        func(c *oauthflow.Client) { c.Variables = kinds("a-b", oauthflow.Label) },
-		"Variables declares a as \"ip\": use Label":                    func(c *oauthflow.Client) { c.Variables = kinds("a", "ip") },
-		"Variables gives a an allow-list": func(c *oauthflow.Client) {
+		"Flow \"device\" is not valid: leave it empty":                        func(c *oauthflow.Client) { c.Flow = "device" },
+		"AuthorizationURL is empty: set it":                                   func(c *oauthflow.Client) { c.AuthorizationURL = "" },
+		"TokenURL is empty: set it":                                           func(c *oauthflow.Client) { c.TokenURL = "" },
+		"TokenURL is not an absolute URL: it must begin with https://":        func(c *oauthflow.Client) { c.TokenURL = "example.com" },
+		"TokenURL begins with http://":                                        func(c *oauthflow.Client) { c.TokenURL = "http://example.com/t" },
+		"RefreshURL begins with http://":                                      func(c *oauthflow.Client) { c.RefreshURL = "http://example.com/t" },
+		"RevocationURL contains {tenant}, which is not declared":              func(c *oauthflow.Client) { c.RevocationURL = "https://example.com/{tenant}" },
+		"AuthorizationURL has the parameter state in its query":               func(c *oauthflow.Client) { c.AuthorizationURL += "?state=1" },
+		"TokenURL has the parameter client_secret in its query":               func(c *oauthflow.Client) { c.TokenURL += "?client_secret=canary" },
+		"TokenURL has a query that is not well-formed":                        func(c *oauthflow.Client) { c.TokenURL += "?a=%zz" },
+		"Variables[\"a-b\"] has a name that cannot stand in a URL: names are": func(c *oauthflow.Client) { c.Variables = kinds("a-b", oauthflow.Label) },
+		"Variables[a].Kind \"ip\" is not valid: use Label":                    func(c *oauthflow.Client) { c.Variables = kinds("a", "ip") },
+		"Variables[a] has an allow-list": func(c *oauthflow.Client) {
 			c.Variables = kinds("a", oauthflow.Variable{Kind: oauthflow.Label, AnyHost: true})
 		},
-		"Variables declares a as a host without an allow-list": func(c *oauthflow.Client) { c.Variables = kinds("a", oauthflow.Host) },
-		"Variables declares a with Hosts and with AnyHost": func(c *oauthflow.Client) {
+		"Variables[a] is a host without an allow-list": func(c *oauthflow.Client) { c.Variables = kinds("a", oauthflow.Host) },
+		"Variables[a] has Hosts and AnyHost": func(c *oauthflow.Client) {
 			c.Variables = kinds("a", oauthflow.Variable{Kind: oauthflow.Host, Hosts: []string{"a.example.com"}, AnyHost: true})
 		},
-		"Variables declares a with \"*.com\" in Hosts, which allows every name": func(c *oauthflow.Client) {
+		"Variables[a].Hosts[0] \"*.com\" allows every name": func(c *oauthflow.Client) {
 			c.Variables = kinds("a", oauthflow.Variable{Kind: oauthflow.Host, Hosts: []string{"*.com"}})
 		},
-		"Variables declares a with \"10.0.0.1\" in Hosts, which is not a host name": func(c *oauthflow.Client) {
-			c.Variables = kinds("a", oauthflow.Variable{Kind: oauthflow.Host, Hosts: []string{"10.0.0.1"}})
+		"Variables[a].Hosts[1] \"10.0.0.1\" is not a host name": func(c *oauthflow.Client) {
+			c.Variables = kinds("a", oauthflow.Variable{Kind: oauthflow.Host, Hosts: []string{"a.example.com", "10.0.0.1"}})
 		},
-		"AuthorizationParams contains audience, which is set for you: use Audience alone": func(c *oauthflow.Client) {
+		"AuthorizationParams[audience] is set for you: use Audience alone": func(c *oauthflow.Client) {
 			c.Audience, c.AuthorizationParams = "a", url.Values{"audience": {"b"}}
 		},
-		"TokenParams contains audience, which": func(c *oauthflow.Client) {
+		"TokenParams[audience] is set for you: use Audience alone": func(c *oauthflow.Client) {
 			c.Flow, c.Audience, c.TokenParams = oauthflow.ClientCredentials, "a", url.Values{"audience": {"b"}}
 		},
-		"TokenParams contains scope, which is set for you: use Scopes": func(c *oauthflow.Client) {
+		"TokenParams[scope] is set for you: use Scopes": func(c *oauthflow.Client) {
 			c.Flow, c.TokenParams = oauthflow.ClientCredentials, url.Values{"scope": {"b"}}
 		},
 		"TokenURL has the parameter scope in its query": func(c *oauthflow.Client) {
@@ -116,25 +117,26 @@ func TestValidateNamesFieldAndRemedy(t *testing.T) {
 		"DisablePKCE is set for a public client": func(c *oauthflow.Client) {
 			c.ClientAuth, c.ClientSecret, c.DisablePKCE = oauthflow.AuthNone, tokenstore.Secret{}, true
 		},
-		"ClientAuth is \"guess\": use AuthPost, AuthBasic":                     func(c *oauthflow.Client) { c.ClientAuth = "guess" },
-		"ScopeSeparator is \"\\n\"":                                            func(c *oauthflow.Client) { c.ScopeSeparator = "\n" },
-		"Scopes contains an empty scope":                                       func(c *oauthflow.Client) { c.Scopes = []string{""} },
-		"Scopes contains \"a b\", which has spaces: write one scope":           func(c *oauthflow.Client) { c.Scopes = []string{"a b"} },
-		"Scopes contains \"a,b\", which has the ScopeSeparator":                func(c *oauthflow.Client) { c.Scopes, c.ScopeSeparator = []string{"a,b"}, "," },
-		"AuthorizationParams contains code_challenge_method, which":            func(c *oauthflow.Client) { c.AuthorizationParams = url.Values{"code_challenge_method": {"plain"}} },
-		"AuthorizationParams contains scope, which is set for you: use Scopes": func(c *oauthflow.Client) { c.AuthorizationParams = url.Values{"scope": {"a"}} },
-		"TokenParams contains client_secret, which is set for you: use ClientID and ClientSecret": func(c *oauthflow.Client) {
+		"ClientAuth \"guess\" is not valid: use AuthPost, AuthBasic":             func(c *oauthflow.Client) { c.ClientAuth = "guess" },
+		"ScopeSeparator \"\\n\" is not valid: leave it empty":                    func(c *oauthflow.Client) { c.ScopeSeparator = "\n" },
+		"Scopes[0] is empty: take it out":                                        func(c *oauthflow.Client) { c.Scopes = []string{""} },
+		"Scopes[1] \"a b\" has spaces: write one scope":                          func(c *oauthflow.Client) { c.Scopes = []string{"a", "a b"} },
+		"Scopes[0] \"a,b\" has the ScopeSeparator":                               func(c *oauthflow.Client) { c.Scopes, c.ScopeSeparator = []string{"a,b"}, "," },
+		"AuthorizationParams[code_challenge_method] is set for you: take it out": func(c *oauthflow.Client) { c.AuthorizationParams = url.Values{"code_challenge_method": {"plain"}} },
+		"AuthorizationParams[scope] is set for you: use Scopes":                  func(c *oauthflow.Client) { c.AuthorizationParams = url.Values{"scope": {"a"}} },
+		"TokenParams[client_secret] is set for you: use ClientID and ClientSecret": func(c *oauthflow.Client) {
 			c.TokenParams = url.Values{"client_secret": {"canary"}}
 		},
-		"RefreshParams contains refresh_token":        func(c *oauthflow.Client) { c.RefreshParams = url.Values{"refresh_token": {"canary"}} },
-		"RefreshParams has a parameter without":       func(c *oauthflow.Client) { c.RefreshParams = url.Values{"": {"x"}} },
-		"Response.Root is \"a..b\": write member":     func(c *oauthflow.Client) { c.Response.Root = "a..b" },
-		"Response.ExpiresAt is \".\"":                 func(c *oauthflow.Client) { c.Response.ExpiresAt = "." },
-		"DefaultLifetime is negative":                 func(c *oauthflow.Client) { c.DefaultLifetime = -1 },
-		"ReuseGrace is negative":                      func(c *oauthflow.Client) { c.ReuseGrace = -1 },
-		"RefreshPolicy is \"never\": use Ask":         func(c *oauthflow.Client) { c.RefreshPolicy = "never" },
-		"ReuseGrace is 0, but RefreshPolicy is":       func(c *oauthflow.Client) { c.RefreshPolicy = oauthflow.Grace },
-		"DeadGrantErrors contains \"\", which cannot": func(c *oauthflow.Client) { c.DeadGrantErrors = []string{""} },
+		"RefreshParams[refresh_token] is set for you: take it out": func(c *oauthflow.Client) { c.RefreshParams = url.Values{"refresh_token": {"canary"}} },
+		"RefreshParams has a parameter without":                    func(c *oauthflow.Client) { c.RefreshParams = url.Values{"": {"x"}} },
+		"Response.Root \"a..b\" is not valid: write member":        func(c *oauthflow.Client) { c.Response.Root = "a..b" },
+		"Response.ExpiresAt \".\" is not valid: write":             func(c *oauthflow.Client) { c.Response.ExpiresAt = "." },
+		"DefaultLifetime is negative":                              func(c *oauthflow.Client) { c.DefaultLifetime = -1 },
+		"ReuseGrace is negative":                                   func(c *oauthflow.Client) { c.ReuseGrace = -1 },
+		"RefreshPolicy \"never\" is not valid: use Ask":            func(c *oauthflow.Client) { c.RefreshPolicy = "never" },
+		"ReuseGrace is 0, but RefreshPolicy is":                    func(c *oauthflow.Client) { c.RefreshPolicy = oauthflow.Grace },
+		"DeadGrantErrors[0] cannot be an error code":               func(c *oauthflow.Client) { c.DeadGrantErrors = []string{""} },
+		"DeadGrantErrors[1] \"\\n\" cannot be":                     func(c *oauthflow.Client) { c.DeadGrantErrors = []string{"gone", "\n"} },
 	} {
 		t.Run(want, func(t *testing.T) {
 			c := wireClient("https://provider.example")
@@ -151,6 +153,46 @@ func TestValidateReportsEverything(t *testing.T) {
 	err := (&oauthflow.Client{}).Validate()
 	for _, field := range []string{"AuthorizationURL", "TokenURL", "ClientID", "ClientSecret"} {
 		assert.ErrorContains(t, err, "oauthflow: "+field+" is empty")
+	}
+}
+
+// Whoever shows the faults elsewhere, beside the fields of a form, needs no text of
+// them taken apart.
+func TestValidateErrorsHaveParts(t *testing.T) {
+	c := wireClient("https://provider.example")
+	c.TokenURL = "https://provider.example/{tenant}"
+	c.Variables = kinds("shop", oauthflow.Variable{Kind: oauthflow.Host, Hosts: []string{"a.example.com", "10.0.0.1"}},
+		"a-b", oauthflow.Label, "1", "ip", "", oauthflow.Label)
+	c.Scopes = []string{"a", "a b", "", "a b"}
+	c.TokenParams = url.Values{"code": {"canary"}, "client_id": {"canary"}, "": {"canary"}}
+	c.Response.Root = "."
+
+	for range 20 {
+		var joined interface{ Unwrap() []error }
+		err := c.Validate()
+		require.ErrorAs(t, err, &joined)
+		var list []string
+		for _, e := range joined.Unwrap() {
+			var fault *oauthflow.FieldError
+			require.ErrorAs(t, e, &fault)
+			assert.NotEmpty(t, fault.Problem)
+			if fault.Value != "" {
+				assert.NotContains(t, fault.Problem, fault.Value)
+				assert.EqualError(t, fault, "oauthflow: "+fault.Field+" "+strconv.Quote(fault.Value)+" "+fault.Problem)
+			} else {
+				assert.EqualError(t, fault, "oauthflow: "+fault.Field+" "+fault.Problem)
+			}
+			list = append(list, strings.TrimSpace(fault.Field+" "+fault.Value))
+		}
+		require.Equal(t, []string{
+			`Variables[""]`, `Variables["1"].Kind ip`, `Variables["a-b"]`, "Variables[shop].Hosts[1] 10.0.0.1", "TokenURL",
+			"Scopes[1] a b", "Scopes[2]", "Scopes[3] a b", "TokenParams", "TokenParams[client_id]", "TokenParams[code]", "Response.Root .",
+		}, list, "in the same order each time")
+
+		var template *oauthflow.TemplateError
+		require.ErrorAs(t, err, &template, "behind the one of TokenURL")
+		assert.Equal(t, "TokenURL", template.Field)
+		assert.Equal(t, "tenant", template.Variable)
 	}
 }
 
