@@ -80,6 +80,7 @@ func TestChangesArriveInOtherProcesses(t *testing.T) {
 		require.NoError(t, err)
 		require.Empty(t, in.Config().String("region"))
 
+		synctest.Wait() // the followers look at this very moment, too
 		before := store.reads.Load()
 		for range 1000 {
 			_, err = get()
