@@ -73,8 +73,11 @@ func (r *Registry) Create(ctx context.Context, d Definition, actor string) (Stat
 func (r *Registry) Update(ctx context.Context, name, actor string, change func(d *Definition) error, opts ...Option) (Status, error) {
 	for try := 1; ; try++ {
 		old, err := r.changeable(ctx, name, opts)
-		if err != nil {
+		switch {
+		case err != nil:
 			return Status{}, err
+		case old.unreadable: // what this version cannot read it must not write over
+			return Status{}, old.broken(old.Org)
 		}
 		d := old.withoutSecret()
 		if err := change(&d); err != nil {
@@ -110,7 +113,7 @@ func (r *Registry) Definition(ctx context.Context, name string, opts ...Option) 
 	switch {
 	case err != nil:
 		return Definition{}, err
-	case d.fault != nil:
+	case d.unreadable:
 		return Definition{}, d.broken(c.scope.Org)
 	}
 	return d.withoutSecret(), nil

@@ -317,7 +317,35 @@ func TestBrokenStoredDefinition(t *testing.T) {
 	require.Contains(t, seen.StatusMessage, "Cannot be used")
 	_, err = w.Registry.Get(t.Context(), "Graph", integrations.Org("globex"))
 	require.NoError(t, err, "the others are not concerned")
-	_, err = w.Delete(t.Context(), "Graph", "root", integrations.Org("acme"))
+	change := func(patch string) error {
+		_, err := w.Update(t.Context(), "Graph", "root", func(d *integrations.Definition) error {
+			return d.Merge([]byte(patch))
+		}, integrations.Org("acme"))
+		return err
+	}
+	var invalid *integrations.InvalidError
+	require.ErrorAs(t, change(`{"description": "x"}`), &invalid, "the secret is gone")
+	require.Equal(t, "oauth.client_secret", invalid.Fields[0].Field)
+	require.NoError(t, change(`{"oauth": {"client_secret": "given again"}}`))
+	_, err = w.Registry.Get(t.Context(), "Graph", integrations.Org("acme"))
+	require.ErrorIs(t, err, integrations.ErrNotConnected, "it works again")
+}
+
+// What a newer version has written is not written over by this one.
+func TestUnreadableStoredDefinition(t *testing.T) {
+	w := newWorld(t)
+	w.create(t, definition("Graph"))
+	records, _, err := w.definitions.Definitions(t.Context(), 0, 10)
+	require.NoError(t, err)
+	record := records[0]
+	record.Body = []byte(`{"name": "Graph", "of_the_future": true}`)
+	_, err = w.definitions.PutDefinition(t.Context(), record)
+	require.NoError(t, err)
+	_, err = w.Registry.Get(t.Context(), "Graph", integrations.Global())
+	require.ErrorIs(t, err, integrations.ErrUnavailable)
+	_, err = w.Update(t.Context(), "Graph", "root", func(*integrations.Definition) error { return nil }, integrations.Global())
+	require.ErrorIs(t, err, integrations.ErrUnavailable)
+	_, err = w.Delete(t.Context(), "Graph", "root", integrations.Global())
 	require.NoError(t, err, "it can be deleted")
 }
 

@@ -95,6 +95,7 @@ type definition struct {
 	source      string
 	record      DefinitionRecord // of a stored one
 	fault       error            // why a stored one cannot be used; nil usually
+	unreadable  bool             // nothing but its name is known
 	redirectURI string
 	hosts       []apiHost
 	variables   []string // of the URLs beside entity_id, sorted

@@ -23,27 +23,29 @@ const clientSecret = "client_secret"
 func (r *Registry) open(ctx context.Context, record DefinitionRecord) *definition {
 	d := &definition{id: record.ID, source: SourceStored, record: record, restricted: true}
 	d.record.Body, d.record.Sealed = nil, nil
-	d.fault = func() error {
-		var err error
-		if d.Definition, err = ParseDefinition(record.Body); err != nil {
-			return fmt.Errorf("its stored form is not one that this version knows: %w", err)
-		}
-		secrets, err := r.openSecrets(ctx, record.Sealed, definitionBinding(record, record.Version))
-		if err != nil {
-			return fmt.Errorf("its client secret cannot be opened: %w", err)
-		}
-		if d.OAuth != nil {
-			d.OAuth.ClientSecret = secrets[clientSecret]
-		}
-		return d.prepare(r.cfg.BaseURL)
-	}()
+	d.fault = r.unpack(ctx, d, record)
 	d.Name, d.Org = record.Name, record.Org
-	if d.fault != nil {
-		d.Definition = Definition{Name: d.Name, Org: d.Org, Description: d.Description}
-	} else if d.OAuth != nil {
+	if d.fault == nil && d.OAuth != nil {
 		d.fingerprint = fingerprint(d.OAuth)
 	}
 	return d
+}
+
+// unpack fills in what the record holds, as far as it can be read.
+func (r *Registry) unpack(ctx context.Context, d *definition, record DefinitionRecord) error {
+	var err error
+	if d.Definition, err = ParseDefinition(record.Body); err != nil {
+		d.unreadable = true
+		return fmt.Errorf("its stored form is not one that this version knows: %w", err)
+	}
+	secrets, err := r.openSecrets(ctx, record.Sealed, definitionBinding(record, record.Version))
+	if err != nil {
+		return fmt.Errorf("its client secret cannot be opened; check the sealing keys, or give it again: %w", err)
+	}
+	if d.OAuth != nil {
+		d.OAuth.ClientSecret = secrets[clientSecret]
+	}
+	return d.prepare(r.cfg.BaseURL)
 }
 
 // seal makes a record of a definition, to be written over the one in record.
