@@ -251,6 +251,9 @@ func (b *Bifrost) context(ctx context.Context) context.Context {
 // revoke the tokens, for a few seconds at most; Removal says what they answered.
 // What stays are tombstones: ids and counters that keep late tokens from passing
 // for new ones. actor is for the log.
+//
+// Take the rights of the organization's people away first: somebody who is coming
+// back from a provider at this moment may else connect again.
 func (b *Bifrost) DeleteOrg(ctx context.Context, org, actor string) (integrations.Removal, error) {
 	return b.Integrations.DeleteOrg(ctx, org, actor, func(ctx context.Context) error {
 		return b.store.Executions().DeleteOrg(ctx, org)

@@ -2,6 +2,8 @@ package integrations_test
 
 import (
 	"context"
+	"net/http"
+	"net/url"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -284,6 +286,39 @@ func TestChangesBetweenConnectAndCallback(t *testing.T) {
 			require.Zero(t, w.idp.count(), "the code was sent")
 		})
 	}
+}
+
+// What a provider gives out while the definition goes away is given back.
+func TestDeletedDuringTheExchange(t *testing.T) {
+	w := newWorld(t)
+	d := definition("Graph")
+	d.OAuth.RevocationURL = "https://login.example.com/common/revoke"
+	st := w.create(t, d)
+	started, err := w.Connect(t.Context(), "Graph", integrations.ConnectOptions{Principal: "alice"}, integrations.Org("acme"))
+	require.NoError(t, err)
+	revoked := make(chan string, 2)
+	w.idp.mu.Lock()
+	w.idp.fail = func(form url.Values) *http.Response {
+		if token := form.Get("token"); token != "" {
+			revoked <- token
+			return reply(200, map[string]any{})
+		}
+		_, err := w.Delete(context.Background(), "Graph", "root", integrations.Global())
+		if err != nil {
+			t.Error(err)
+		}
+		return nil
+	}
+	w.idp.mu.Unlock()
+	err = w.finish(t, started, "acme")
+	var refused *oauthflow.CallbackError
+	require.ErrorAs(t, err, &refused)
+	require.Equal(t, "definition_gone", refused.Code)
+	require.NoError(t, w.Close()) // waits for the revocation
+	require.Equal(t, "rt-acme-1", <-revoked)
+	conn, err := w.store.Load(t.Context(), tokenstore.Key{Definition: st.ID, Org: "acme"})
+	require.NoError(t, err)
+	require.Nil(t, conn.Sealed)
 }
 
 func patched(patch string) func(*world) error {

@@ -206,7 +206,7 @@ func (r *Registry) targetOf(ctx context.Context, key tokenstore.Key) (oauthflow.
 	d := r.defs.Load().byID(key.Definition)
 	switch {
 	case d == nil || d.fault == nil && d.OAuth == nil:
-		return oauthflow.Target{}, &Error{Kind: ErrNotFound, Org: key.Org, Detail: "its definition is gone"}
+		return oauthflow.Target{}, &Error{Kind: ErrNotFound, Org: key.Org, Detail: "its definition is gone", Err: oauthflow.ErrGone}
 	case d.fault != nil:
 		return oauthflow.Target{}, d.broken(key.Org)
 	}

@@ -63,9 +63,16 @@ func (p *pending) exchange() (*Finished, error) {
 		log.Warn("oauthflow: the code could not be exchanged", "class", te.Class, "code", why.code, "error", te)
 		return nil, p.fail(CallbackFailed, why.code, why.message, te)
 	}
+	got := (*tokens)(nil).merge(reply, "", time.Time{})
+	if _, gone := m.cfg.Targets.Target(ctx, p.flow.Key); errors.Is(gone, ErrGone) {
+		// Deleted while the provider was asked: nobody would ever find these tokens.
+		log.Info("oauthflow: the definition went away during an exchange; revoking what came")
+		m.within(func() { m.revoke(context.WithoutCancel(ctx), t, got) })
+		return nil, p.fail(CallbackFailed, "definition_gone", "the integration is no longer defined", gone)
+	}
 	g, err := p.grant(reply)
 	if err == nil {
-		err = p.store(g, (*tokens)(nil).merge(reply, "", time.Time{}), sent)
+		err = p.store(g, got, sent)
 	}
 	if errors.Is(err, errOtherAccount) {
 		return nil, p.otherAccount()

@@ -2,6 +2,7 @@ package oauthflow
 
 import (
 	"context"
+	"errors"
 	"net/http"
 
 	"github.com/bifrost-go/bifrost/tokenstore"
@@ -42,9 +43,13 @@ type Access struct {
 	Audience string // the audience parameter, for providers that have it; ≤ 2 KiB
 }
 
+// ErrGone is what [Targets] say of a definition that is no more.
+var ErrGone = errors.New("oauthflow: the definition is gone")
+
 // Targets finds the target of a key, for runs that begin with a stored record:
 // the callback, and refreshes nobody waits for.
 type Targets interface {
-	// Target returns an error if the definition is gone.
+	// Target returns [ErrGone], wrapped or not, if the definition is gone. Any other
+	// error means that nobody knows at the moment.
 	Target(ctx context.Context, key tokenstore.Key) (Target, error)
 }
