@@ -64,6 +64,42 @@ func TestRoutesByPrincipal(t *testing.T) {
 		{"GET", "/api/integrations/Warehouse", "", []int{401, 401, 503, 403, 401, 404, 404, 404, 404, 404, 404, 404, 404, 404, 404, 400}},
 		{"GET", "/api/integrations/Graph/events", "", []int{401, 401, 503, 403, 401, 200, 200, 404, 404, 404, 200, 200, 404, 404, 404, 400}},
 		{"GET", "/api/integrations/Graph/connections", "", []int{401, 401, 503, 403, 401, 200, 200, 404, 404, 404, 200, 200, 404, 404, 404, 400}},
+		// A member can name no user but himself, by whatever route.
+		{"GET", "/api/integrations/Graph?user=me", "", []int{401, 401, 503, 403, 401, 200, 200, 404, 404, 404, 200, 200, 404, 404, 404, 400}},
+		{"GET", "/api/integrations/Graph?user=alice&account=a", "", []int{401, 401, 503, 403, 401, 200, 200, 404, 404, 404, 200, 200, 404, 404, 404, 400}},
+		{"GET", "/api/integrations/Graph?user=bob", "", []int{401, 401, 503, 403, 401, 404, 404, 404, 404, 404, 200, 200, 404, 404, 404, 400}},
+		{"GET", "/api/integrations/Graph?user=", "", []int{401, 401, 503, 403, 401, 422, 422, 404, 404, 404, 422, 422, 404, 404, 404, 400}},
+		{"GET", "/api/integrations/Graph/connections?user=bob", "", []int{401, 401, 503, 403, 401, 404, 404, 404, 404, 404, 200, 200, 404, 404, 404, 400}},
+		{"POST", "/api/integrations/Graph/refresh?user=bob", "", []int{401, 401, 503, 403, 401, 404, 404, 404, 404, 404, 409, 409, 404, 404, 404, 400}},
+		{"POST", "/api/integrations/Graph/refresh?user=me", "", []int{401, 401, 503, 403, 401, 409, 409, 404, 404, 404, 409, 409, 404, 404, 404, 400}},
+		{"POST", "/api/integrations/Graph/disconnect?user=bob", "", []int{401, 401, 503, 403, 401, 404, 404, 404, 404, 404, 409, 409, 404, 404, 404, 400}},
+		{"POST", "/api/integrations/Graph/test?user=bob", "", []int{401, 401, 503, 403, 401, 404, 404, 404, 404, 404, 409, 409, 404, 404, 404, 400}},
+		{"GET", "/oauth/connect/Graph?user=bob", "", []int{401, 401, 503, 403, 401, 404, 404, 404, 404, 404, 200, 200, 404, 404, 404, 400}},
+		{"POST", "/oauth/connect/Graph?user=bob", "{}", []int{401, 401, 503, 403, 401, 404, 404, 404, 404, 404, 200, 200, 404, 404, 404, 400}},
+		{"POST", "/oauth/connect/Graph?user=me", "{}", []int{401, 401, 503, 403, 401, 200, 200, 404, 404, 404, 200, 200, 404, 404, 404, 400}},
+		{"GET", "/?user=bob", "", []int{401, 401, 503, 403, 401, 404, 404, 404, 404, 404, 200, 200, 404, 404, 404, 400}},
+		// For administrators: members do not even learn which integrations there are.
+		{"POST", "/api/integrations", `{"name":"Made"}`, []int{401, 401, 503, 403, 401, 403, 403, 404, 404, 404, 201, 201, 404, 404, 404, 400}},
+		{"POST", "/api/integrations", `{"name":"Made"}`, []int{401, 401, 503, 403, 401, 403, 403, 404, 404, 404, 409, 409, 404, 404, 404, 400}},
+		{"POST", "/api/integrations", `{"name":"Graph"}`, []int{401, 401, 503, 403, 401, 403, 403, 404, 404, 404, 409, 201, 404, 404, 404, 400}},
+		{"POST", "/api/integrations", `{"name":"Theirs","org":"globex"}`, []int{401, 401, 503, 403, 401, 403, 403, 404, 404, 404, 201, 422, 404, 404, 404, 400}},
+		{"DELETE", "/api/integrations/Graph", "", []int{401, 401, 503, 403, 401, 403, 403, 404, 404, 404, 409, 200, 404, 404, 404, 400}},
+		{"DELETE", "/api/integrations/Graph", "", []int{401, 401, 503, 403, 401, 403, 403, 404, 404, 404, 409, 409, 404, 404, 404, 400}},
+		{"PATCH", "/api/integrations/Made", `{"description":"a"}`, []int{401, 401, 503, 403, 401, 403, 403, 404, 404, 404, 200, 200, 404, 404, 404, 400}},
+		{"PATCH", "/api/integrations/Graph", `{"description":"a"}`, []int{401, 401, 503, 403, 401, 403, 403, 404, 404, 404, 409, 409, 404, 404, 404, 400}},
+		{"PATCH", "/api/integrations/Nope", `{"description":"a"}`, []int{401, 401, 503, 403, 401, 403, 403, 404, 404, 404, 404, 404, 404, 404, 404, 400}},
+		{"DELETE", "/api/integrations/Made", "", []int{401, 401, 503, 403, 401, 403, 403, 404, 404, 404, 200, 200, 404, 404, 404, 400}},
+		{"DELETE", "/api/integrations/Made", "", []int{401, 401, 503, 403, 401, 403, 403, 404, 404, 404, 404, 404, 404, 404, 404, 400}},
+		{"GET", "/api/integrations/Unset/mappings", "", []int{401, 401, 503, 403, 401, 403, 403, 404, 404, 404, 200, 200, 404, 404, 404, 400}},
+		{"PUT", "/api/integrations/Unset/mappings/acme", `{"entity_id":"a"}`, []int{401, 401, 503, 403, 401, 403, 403, 404, 404, 404, 200, 200, 404, 404, 404, 400}},
+		{"PUT", "/api/integrations/Unset/mappings/globex", `{"entity_id":"a"}`, []int{401, 401, 503, 403, 401, 403, 403, 404, 404, 404, 200, 422, 404, 404, 404, 400}},
+		{"DELETE", "/api/integrations/Unset/mappings/acme", "", []int{401, 401, 503, 403, 401, 403, 403, 404, 404, 404, 204, 404, 404, 404, 404, 400}},
+		{"DELETE", "/api/integrations/Unset/mappings/globex", "", []int{401, 401, 503, 403, 401, 403, 403, 404, 404, 404, 204, 422, 404, 404, 404, 400}},
+		{"GET", "/api/integrations/Plain/config", "", []int{401, 401, 503, 403, 401, 403, 403, 404, 404, 404, 200, 200, 404, 404, 404, 400}},
+		{"GET", "/api/integrations/Nope/config", "", []int{401, 401, 503, 403, 401, 403, 403, 404, 404, 404, 404, 404, 404, 404, 404, 400}},
+		{"PATCH", "/api/integrations/Plain/config", `{"region":"us"}`, []int{401, 401, 503, 403, 401, 403, 403, 404, 404, 404, 200, 200, 404, 404, 404, 400}},
+		{"GET", "/api/orgs", "", []int{401, 401, 503, 403, 401, 403, 403, 404, 404, 404, 200, 200, 404, 404, 404, 400}},
+		{"GET", "/api/schema/definition.json", "", []int{401, 401, 503, 403, 401, 200, 200, 404, 404, 404, 200, 200, 404, 404, 404, 400}},
 		{"GET", "/api/workflows", "", []int{401, 401, 503, 403, 401, 200, 200, 404, 404, 404, 200, 200, 404, 404, 404, 400}},
 		{"GET", "/api/executions", "", []int{401, 401, 503, 403, 401, 200, 200, 404, 404, 404, 200, 200, 404, 404, 404, 400}},
 		{"GET", "/api/executions/" + acmes, "", []int{401, 401, 503, 403, 401, 200, 200, 404, 404, 404, 200, 200, 404, 404, 404, 400}},
@@ -94,6 +130,8 @@ func TestRoutesByPrincipal(t *testing.T) {
 		{"POST", "/api/integrations/Drive/refresh", "", []int{401, 401, 503, 403, 401, 409, 409, 404, 404, 404, 200, 409, 404, 404, 404, 400}},
 		{"POST", "/api/integrations/Drive/disconnect", "", []int{401, 401, 503, 403, 401, 409, 409, 404, 404, 404, 200, 409, 404, 404, 404, 400}},
 		{"POST", "/api/integrations/Graph/refresh", "", []int{401, 401, 503, 403, 401, 200, 200, 404, 404, 404, 200, 200, 404, 404, 404, 400}},
+		{"POST", "/api/integrations/Drive/test", "", []int{401, 401, 503, 403, 401, 409, 409, 404, 404, 404, 409, 409, 404, 404, 404, 400}},
+		{"POST", "/api/integrations/Graph/test", "", []int{401, 401, 503, 403, 401, 200, 200, 404, 404, 404, 200, 200, 404, 404, 404, 400}},
 		{"POST", "/api/integrations/Graph/disconnect", "", []int{401, 401, 503, 403, 401, 200, 409, 404, 404, 404, 200, 409, 404, 404, 404, 400}},
 		// Open to everybody, and telling nobody anything.
 		{"GET", "/api/nope", "", []int{404, 404, 404, 404, 404, 404, 404, 404, 404, 404, 404, 404, 404, 404, 404, 404}},
@@ -112,7 +150,11 @@ func TestRoutesByPrincipal(t *testing.T) {
 			}
 			path := row.path
 			if column.query != "" {
-				path += "?" + column.query
+				separator := "?"
+				if strings.Contains(path, "?") {
+					separator = "&"
+				}
+				path += separator + column.query
 			}
 			w := b.send(row.method, path, row.body)
 			require.Equal(t, row.want[i], w.Code, "%s %s as %s: %s", row.method, path, column.name, w.Body)
@@ -139,6 +181,10 @@ func checkAnswer(t *testing.T, w *httptest.ResponseRecorder, path string) {
 		require.NotEmpty(t, p["type"])
 		require.NotEmpty(t, p["title"])
 		require.NotEmpty(t, p["detail"])
+	case w.Code == http.StatusNoContent:
+		require.Empty(t, w.Body.String())
+	case strings.HasPrefix(path, "/api/schema/"):
+		require.Equal(t, "application/schema+json", media)
 	case strings.HasPrefix(path, "/api/"):
 		require.Equal(t, "application/json", media)
 	}

@@ -67,6 +67,26 @@ func TestNothingSecretIsShown(t *testing.T) {
 		see(http.MethodGet, "/", "", asPage)
 		see(http.MethodGet, "/api/integrations", "")
 	}
+	see(http.MethodPost, "/api/integrations/Drive/test", "")
+	admin := s.as(root)
+	seeAll := func(method, path, body string) {
+		w := admin.send(method, path, body)
+		shown.WriteString(w.Body.String() + w.Header().Get("Location"))
+	}
+	seeAll(http.MethodPost, "/api/integrations", stored(t, "Stored"))
+	seeAll(http.MethodPost, "/api/integrations", stored(t, "Bad", "oauth.nope=x", "oauth.client_secret=canary-refused-secret"))
+	seeAll(http.MethodPost, "/api/integrations", stored(t, "Stored"))
+	seeAll(http.MethodPatch, "/api/integrations/Stored", `{"oauth":{"client_secret":"canary-next-secret"}}`)
+	seeAll(http.MethodPatch, "/api/integrations/Stored", `{"oauth":{"client_secret":["canary-refused-secret"]}}`)
+	seeAll(http.MethodPatch, "/api/integrations/Plain/config", `{"api_key":"canary-config-secret"}`)
+	seeAll(http.MethodPatch, "/api/integrations/Plain/config?org=acme", `{"api_key":"canary-config-secret-2"}`)
+	seeAll(http.MethodPatch, "/api/integrations/Plain/config", `{"region":"us","api_key":["canary-refused-secret"]}`)
+	for _, path := range []string{"/", "/api/integrations", "/api/integrations/Stored", "/api/integrations/Graph", "/api/integrations/Plain",
+		"/api/integrations/Plain/config", "/api/integrations/Plain/config?org=acme", "/api/integrations/Stored/events",
+		"/api/integrations/Graph/mappings", "/api/orgs"} {
+		seeAll(http.MethodGet, path, "")
+	}
+	seeAll(http.MethodDelete, "/api/integrations/Stored", "")
 	for _, path := range []string{"/api/workflows/list_users/execute", "/api/workflows/fail/execute", "/api/integrations/Graph/disconnect"} {
 		see(http.MethodPost, path, "{}")
 	}
@@ -84,7 +104,7 @@ func TestNothingSecretIsShown(t *testing.T) {
 		}
 	}
 
-	secrets = append(secrets, "canary-client-secret", "rt-canary")
+	secrets = append(secrets, "canary-client-secret", "rt-canary", "canary-refused-secret", "canary-next-secret", "canary-config-secret")
 	secrets = append(secrets, s.provider.Secrets()...)
 	require.Greater(t, len(secrets), 15)
 	for _, secret := range secrets {

@@ -58,12 +58,12 @@ func (h *Handler) writeStored(w http.ResponseWriter, r *http.Request, c caller, 
 	return writeJSON(w, status, v)
 }
 
-// definitionForm returns a definition's JSON form, which has no secrets; null for
-// one that cannot be read.
+// definitionForm returns the JSON form of a definition whose status was just had,
+// without secrets; null for one that cannot be opened.
 func (h *Handler) definitionForm(ctx context.Context, name string, opts ...integrations.Option) (json.RawMessage, error) {
 	d, err := h.bf.Integrations.Definition(ctx, name, opts...)
 	switch {
-	case errors.Is(err, integrations.ErrInvalid):
+	case errors.Is(err, integrations.ErrUnavailable):
 		return json.RawMessage("null"), nil
 	case err != nil:
 		return nil, err

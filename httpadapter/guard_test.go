@@ -162,6 +162,7 @@ func TestBodies(t *testing.T) {
 		{"no body", "/api/workflows/fail/execute", "", "", 200, "failed"},
 		{"unknown field", "/oauth/connect/Graph", `{"Return_To":"/"}`, "application/json", 422, "Return_To"},
 		{"unknown field of a refresh", "/api/integrations/Graph/refresh", `{"org":"globex"}`, "application/json", 422, "org"},
+		{"unknown field of a test", "/api/integrations/Graph/test", `{"test_url":"https://evil.example"}`, "application/json", 422, "test_url"},
 		{"number for a string", "/oauth/connect/Graph", `{"return_to":7}`, "application/json", 422, "return_to"},
 	} {
 		w := s.as(root).post(test.path, test.body, header("Content-Type", test.media), header("Accept", "application/json"))

@@ -60,6 +60,7 @@ func newSite(t *testing.T, change ...func(*siteConfig)) *site {
 	s := &site{t: t, base: cfg.base, log: &logBook{}}
 	cfg.idp.Clients = []oauthtest.Client{{ID: "app", Secret: "canary-client-secret", RedirectURIs: []string{
 		cfg.base + "/oauth/callback/Graph", cfg.base + "/oauth/callback/Drive", cfg.base + "/oauth/callback/" + warehouse().ID(),
+		cfg.base + "/oauth/callback/Stored",
 	}}}
 	var err error
 	s.provider, err = oauthtest.New(cfg.idp)
@@ -70,6 +71,7 @@ func newSite(t *testing.T, change ...func(*siteConfig)) *site {
 	s.bf, err = bifrost.New(bifrost.Config{
 		BaseURL: cfg.base, Store: cfg.store, Keys: keys, Logger: logger,
 		Transport: s.provider.RoundTripper(), APITransport: s.provider.RoundTripper(),
+		Egress: []string{"*.oauthtest.example"}, // else names that do not exist are looked up
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.bf.Close()) })
@@ -108,9 +110,17 @@ type echoInput struct {
 
 func (s *site) define() {
 	for _, d := range []integrations.Definition{
-		{Name: "Graph", Description: "Microsoft Graph", DefaultEntityID: "common", APIHosts: []string{"graph.oauthtest.example"}, OAuth: client()},
+		{
+			Name: "Graph", Description: "Microsoft Graph", DefaultEntityID: "common", APIHosts: []string{"graph.oauthtest.example"},
+			TestURL: s.provider.Endpoints().UsersURL, OAuth: client(),
+		},
 		{Name: "Drive", Description: "Files", DefaultEntityID: "common", OAuth: client()},
-		{Name: "Plain", Description: "Nothing to connect"},
+		{Name: "Plain", Description: "Nothing to connect", Config: []integrations.ConfigField{
+			{Key: "region", Type: integrations.ConfigString, Description: "Where", Options: []any{"eu", "us"}, Default: "eu"},
+			{Key: "api_key", Type: integrations.ConfigSecret},
+			{Key: "page.size", Type: integrations.ConfigInt},
+			{Key: "labels", Type: integrations.ConfigJSON},
+		}},
 		{Name: "Unset", Description: "No tenant", OAuth: client()},
 		*warehouse(),
 	} {

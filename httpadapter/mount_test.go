@@ -94,7 +94,17 @@ func TestRouteByRoute(t *testing.T) {
 		{"GET", h.Integration(), map[string]string{"integration": "Nope"}, root, 404},
 		{"POST", h.Refresh(), map[string]string{"integration": "Graph"}, root, 409},
 		{"POST", h.Disconnect(), map[string]string{"integration": "Graph"}, root, 409},
+		{"POST", h.Test(), map[string]string{"integration": "Graph"}, root, 409},
+		{"GET", h.Connections(), map[string]string{"integration": "Graph"}, root, 200},
 		{"GET", h.Events(), map[string]string{"integration": "Graph"}, root, 200},
+		{"GET", h.Mappings(), map[string]string{"integration": "Graph"}, root, 200},
+		{"DELETE", h.Mapping(), map[string]string{"integration": "Graph", "org": "acme"}, root, 404},
+		{"PUT", h.Mapping(), map[string]string{"integration": "Graph", "org": "a/b"}, root, 422},
+		{"GET", h.Config(), map[string]string{"integration": "Graph"}, root, 200},
+		{"GET", h.Schema(), nil, alice, 200},
+		{"GET", h.Orgs(), nil, root, 200},
+		{"DELETE", h.Integration(), map[string]string{"integration": "Graph"}, root, 409},
+		{"POST", h.Integrations(), nil, root, 400},
 		{"GET", h.Workflows(), nil, root, 200},
 		{"POST", h.Execute(), map[string]string{"workflow": "fail"}, root, 200},
 		{"GET", h.Executions(), nil, root, 200},
@@ -104,6 +114,7 @@ func TestRouteByRoute(t *testing.T) {
 		{"POST", h.Retry(), map[string]string{"id": id}, root, 202},
 		{"GET", h.Integrations(), nil, nobody, 401},
 		{"DELETE", h.Integrations(), nil, root, 405},
+		{"POST", h.Integrations(), nil, alice, 403},
 	} {
 		r := httptest.NewRequestWithContext(context.WithValue(t.Context(), param{}, test.params), test.method, base+"/some/where", http.NoBody)
 		r.Header.Set("X-Who", test.who)

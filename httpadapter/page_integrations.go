@@ -116,7 +116,8 @@ func (h *Handler) markBroken(ctx context.Context, k *integrationCard, s integrat
 	if s.Source != integrations.SourceStored || s.Flow != "" {
 		return
 	}
-	if _, err := h.bf.Integrations.Definition(ctx, s.ID, c.options()...); errors.Is(err, integrations.ErrInvalid) {
+	d, err := h.bf.Integrations.Definition(ctx, s.ID, c.options()...)
+	if errors.Is(err, integrations.ErrUnavailable) || err == nil && d.OAuth != nil {
 		k.Badge = badge{"bad", "Cannot be used"}
 	}
 }

@@ -82,14 +82,14 @@ func problemOf(err error) *problem {
 	switch {
 	case errors.As(err, &own):
 		return own
+	case errors.As(err, &in): // before invalid: a stored definition's own faults are not the request's
+		return integrationProblem(in)
 	case errors.As(err, &invalid):
 		fields := make([]fieldError, len(invalid.Fields))
 		for i, f := range invalid.Fields {
 			fields[i] = fieldError(f)
 		}
 		return problemOf(invalidFields(fields...))
-	case errors.As(err, &in):
-		return integrationProblem(in)
 	case errors.Is(err, integrations.ErrConflict):
 		return statusFor(http.StatusConflict, "conflict", "Somebody else has changed this meanwhile. Read it again, then repeat the change.")
 	case errors.As(err, &input):

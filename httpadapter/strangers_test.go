@@ -24,6 +24,7 @@ func TestGuessesAreAnsweredLikeNonsense(t *testing.T) {
 		{"GET", "/api/integrations/{}/connections"},
 		{"POST", "/api/integrations/{}/refresh"},
 		{"POST", "/api/integrations/{}/disconnect"},
+		{"POST", "/api/integrations/{}/test"},
 		{"POST", "/oauth/connect/{}"},
 	}
 	nonsense := b.get("/api/integrations/Nonsense").Body.String()
