@@ -7,7 +7,11 @@
 // [Config].Principal says who a request is; until it is set, every management
 // route answers 401. A [Member] sees and changes what belongs to their
 // organization, an [Admin] everything: the global connections, or those of the
-// organization that ?org= names.
+// organization that ?org= names. ?user= and ?account= choose a personal connection
+// within it; a member can name nobody but himself, as ?user=me.
+//
+// Definitions, mappings and configuration are an Admin's alone: they say where
+// tokens and secrets go, and whose data a token reaches.
 //
 // # Mounting
 //

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 
 	"github.com/bifrost-go/bifrost"
 	"github.com/bifrost-go/bifrost/httpadapter"
@@ -89,6 +90,42 @@ func ExampleHandler_Connect() {
 	// "alice" /api/integrations/Weather: 200
 	// "" /workflows: 404
 	// "alice" /workflows: 404
+}
+
+// Definitions made at run time, and their configuration, over HTTP. Secrets go in and
+// never come out.
+func ExampleHandler_Integrations() {
+	bf := newBifrost()
+	defer bf.Close()
+
+	h := httpadapter.New(bf, httpadapter.Config{
+		Principal: func(*http.Request) (httpadapter.Principal, error) {
+			return httpadapter.Principal{User: "root", Role: httpadapter.Admin}, nil
+		},
+		Orgs: httpadapter.OrgList{{ID: "acme", Name: "Acme Corporation"}, {ID: "globex", Name: "Globex"}},
+	})
+	send := func(method, path, body string) {
+		r := httptest.NewRequest(method, "https://app.example.com"+path, strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		fmt.Println(strings.TrimSpace(fmt.Sprint(w.Code, " ", w.Header().Get("Location"))))
+		if strings.HasSuffix(path, "/config") || strings.HasPrefix(path, "/api/orgs") {
+			fmt.Print(w.Body)
+		}
+	}
+
+	send(http.MethodPost, "/api/integrations", `{"name": "Maps", "config": [{"key": "api_key", "type": "secret"}]}`)
+	send(http.MethodPatch, "/api/integrations/Maps/config", `{"api_key": "k-123"}`)
+	send(http.MethodPatch, "/api/integrations/Maps", `{"description": "Streets and places"}`)
+	send(http.MethodGet, "/api/orgs?q=corp", "")
+	// Output:
+	// 201 https://app.example.com/api/integrations/Maps
+	// 200
+	// {"items":[{"key":"api_key","type":"secret","description":"","required":false,"options":[],"default":null,"value":null,"set":true,"origin":"default"}],"next_cursor":""}
+	// 200
+	// 200
+	// {"items":[{"id":"acme","name":"Acme Corporation"}],"next_cursor":""}
 }
 
 // In the host's own handlers, integrations.Get uses the signed-in user's

@@ -31,6 +31,8 @@ func TestHost(t *testing.T) {
 		{"rebinding, no port", "localhost", "GET", "/api/integrations", local, 421, ""},
 		{"rebinding, empty", "", "GET", "/api/integrations", local, 421, ""},
 		{"rebinding, change", "evil.example", "POST", "/oauth/connect/Graph", local, 421, ""},
+		{"rebinding, definition", "evil.example", "DELETE", "/api/integrations/Graph", local, 421, ""},
+		{"rebinding, config", "evil.example", "PATCH", "/api/integrations/Plain/config", local, 421, ""},
 		{"rebinding, unknown route", "evil.example", "POST", "/api/nope", local, 421, ""},
 		{"not checked behind a proxy", "10.0.0.7:8080", "GET", "/bifrost/api/integrations", https, 200, ""},
 		{"checked on request", "10.0.0.7:8080", "GET", "/bifrost/api/integrations", checked, 421, ""},

@@ -12,7 +12,7 @@ var ErrNoPrincipal = errors.New("httpadapter: no principal")
 // Principal is who a request is, as the host's own sign-in says.
 type Principal struct {
 	// User is the host's id of the user. A flow must be finished by the user who
-	// began it, and the history names them.
+	// began it, the history names them, and ?user= must be it, unless they are an Admin.
 	User string
 	// Org is the user's organization, [A-Za-z0-9._~-]{1,128}. Members need one. For
 	// an Admin it only matters to [Handler.Middleware]: Bifrost's own routes are
@@ -28,12 +28,12 @@ type Role uint8
 const (
 	// NoRole may do nothing: every management route answers 403.
 	NoRole Role = iota
-	// Member manages the connections of their own organization, and executes
-	// workflows registered with workflow.AllowMembers.
+	// Member manages the connections of their own organization and those they made
+	// for themselves, and executes workflows registered with workflow.AllowMembers.
 	Member
 	// Admin runs the platform: every organization's connections, named with ?org=,
-	// and the global ones otherwise. An administrator of one organization is a
-	// Member here.
+	// and the global ones otherwise, and definitions, mappings and configuration. An
+	// administrator of one organization is a Member here.
 	Admin
 )
 
