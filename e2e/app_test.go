@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -52,6 +53,19 @@ func newSite(t *testing.T, env ...string) *site {
 // addr is where the process that BASE_URL points at listens.
 func (s *site) addr() string {
 	return "127.0.0.1" + s.base[strings.LastIndex(s.base, ":"):]
+}
+
+// standIn is where the site's stand-in provider listens. It exists once a process
+// has been started.
+func (s *site) standIn(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(s.database + ".stand-in")
+	require.NoError(t, err)
+	var place struct {
+		Address string `json:"address"`
+	}
+	require.NoError(t, json.Unmarshal(text, &place))
+	return place.Address
 }
 
 // freeAddr returns a loopback address nobody listens on.

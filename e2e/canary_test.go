@@ -31,7 +31,7 @@ func TestNoSecretAnywhere(t *testing.T) {
 	key := bytes.Repeat([]byte("canary-key\xfe\xff"), 3)[:32]
 	s := newSite(t, "BIFROST_KEY="+base64.StdEncoding.EncodeToString(key))
 	p := startProvider(t, s.base, `canary-client secret+/="quoted"&more`, "basic")
-	s.env = append(s.env, p.env()...)
+	s.env = append(append(s.env, "EGRESS=127.0.0.1"), p.env()...)
 	a := s.start(t, s.addr())
 	c := newClient(a)
 	secrets := map[string]string{
@@ -41,7 +41,7 @@ func TestNoSecretAnywhere(t *testing.T) {
 	}
 
 	// A flow that is left open: its state and cookie are secrets while it lives.
-	b, err := c.begin(ctx)
+	b, err := c.begin(ctx, integration)
 	require.NoError(t, err)
 	u, err := url.Parse(b.AuthorizationURL)
 	require.NoError(t, err)
@@ -53,7 +53,7 @@ func TestNoSecretAnywhere(t *testing.T) {
 	}
 
 	// Tokens come, are used, repeated by the API, renewed, and refused at last.
-	require.NoError(t, c.connect(ctx))
+	require.NoError(t, c.connect(ctx, integration))
 	p.control(t, map[string]any{"echo": true})
 	for range 3 {
 		e, err := c.execute(ctx, false)
@@ -81,7 +81,10 @@ func TestNoSecretAnywhere(t *testing.T) {
 		require.Fail(t, "a wrong key was accepted")
 	}
 
-	places := crawl(ctx, t, c)
+	places := madeAtRunTime(ctx, t, c, p, secrets)
+	for name, data := range crawl(ctx, t, c) {
+		places[name] = data
+	}
 	for i, issued := range p.journal(t).Issued {
 		secrets[fmt.Sprintf("%s %d", issued.Kind, i)] = issued.Value
 	}
@@ -111,6 +114,57 @@ func TestNoSecretAnywhere(t *testing.T) {
 	t.Logf("%d secrets in %d places", len(secrets), len(places))
 }
 
+// madeAtRunTime gives an integration secrets over HTTP, rightly and wrongly, and
+// returns what was answered.
+func madeAtRunTime(ctx context.Context, t *testing.T, c *client, p *provider, secrets map[string]string) map[string][]byte {
+	t.Helper()
+	secret := func(name string) string {
+		secrets[name] = "canary of " + name + ` +/="&`
+		return secrets[name]
+	}
+	answers := map[string][]byte{}
+	said := func(name string, err error) {
+		if err != nil {
+			answers["answer to "+name] = []byte(err.Error())
+		}
+	}
+	d := p.definition()
+	d["config"] = []object{{"key": "pepper", "type": "secret"}, {"key": "region", "type": "string", "options": []string{"eu"}}}
+	d["oauth"].(object)["client_secret"] = secret("made client secret")
+	_, err := c.create(ctx, d)
+	require.NoError(t, err)
+	require.NoError(t, c.change(ctx, created, object{"oauth": object{"client_secret": secret("changed client secret")}}))
+	require.NoError(t, c.configure(ctx, created, object{"pepper": secret("config secret")}))
+	require.NoError(t, c.configure(ctx, created+"?org=acme", object{"pepper": secret("override")}))
+	require.NoError(t, c.mapTo(ctx, created, "acme", "t1"))
+
+	// The provider refuses this client, the server these requests.
+	said("a connect", c.connect(ctx, created))
+	for name, patch := range map[string]object{
+		"a faulty URL": {"oauth": object{"client_secret": secret("with a faulty URL"), "token_url": "ftp://x"}},
+		"a list":       {"oauth": object{"client_secret": []string{secret("in a list")}}},
+		"a stranger":   {"client_secret": secret("in the wrong place")},
+		"a default":    {"config": []object{{"key": "pepper", "type": "secret", "default": secret("as a default")}}},
+	} {
+		err := c.change(ctx, created, patch)
+		require.Error(t, err, name)
+		said(name, err)
+	}
+	for name, values := range map[string]object{
+		"a wrong option": {"pepper": secret("with a wrong option"), "region": "mars"},
+		"an object":      {"pepper": object{"value": secret("in an object")}},
+	} {
+		err := c.configure(ctx, created, values)
+		require.Error(t, err, name)
+		said(name, err)
+	}
+	d["name"], d["oauth"].(object)["client_secret"] = "another name", secret("of a refused definition")
+	_, err = c.create(ctx, d)
+	require.Error(t, err)
+	said("a wrong name", err)
+	return answers
+}
+
 // forms are the ways in which a secret may travel.
 func forms(secret string) map[string]string {
 	quoted, _ := json.Marshal(secret)
@@ -133,6 +187,8 @@ func crawl(ctx context.Context, t *testing.T, c *client) map[string][]byte {
 	queue := []string{
 		"/", "/oauth/connect/" + integration, "/api/integrations", "/api/integrations/" + integration,
 		"/api/integrations/" + integration + "/events", "/api/integrations/" + integration + "/connections",
+		"/oauth/connect/" + created, path(created, ""), path(created, "/events"), path(created, "/connections"), path(created, "/mappings"),
+		path(created, "/config"), path(created+"?org=acme", "/config"), path(created+"?org=acme", ""), "/api/schema/definition.json", "/api/orgs",
 		"/api/workflows", "/api/executions", "/healthz",
 	}
 	var list struct {

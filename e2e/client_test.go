@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -17,14 +18,15 @@ import (
 // client talks to a site as one person does: it knows BASE_URL only, and its
 // requests reach the processes behind it in turn, as a load balancer deals them.
 type client struct {
-	site  *site
-	addrs []string // of the processes
-	http  *http.Client
-	turn  atomic.Uint64
+	site   *site
+	person string   // who signs in at providers
+	addrs  []string // of the processes
+	http   *http.Client
+	turn   atomic.Uint64
 }
 
 func newClient(apps ...*app) *client {
-	c := &client{site: apps[0].site}
+	c := &client{site: apps[0].site, person: "alice"}
 	for _, a := range apps {
 		c.addrs = append(c.addrs, a.addr)
 	}
@@ -34,7 +36,7 @@ func newClient(apps ...*app) *client {
 // another is the same person with another browser.
 func (c *client) another() *client {
 	jar, _ := cookiejar.New(nil) // never fails without options
-	c = &client{site: c.site, addrs: c.addrs}
+	c = &client{site: c.site, person: c.person, addrs: c.addrs}
 	front := strings.TrimPrefix(c.site.base, "http://")
 	var dialer net.Dialer
 	c.http = &http.Client{Jar: jar, Transport: &http.Transport{
@@ -88,19 +90,71 @@ func (e *execution) String() string {
 
 // status is an integration as the API shows it.
 type status struct {
+	ID            string `json:"id"`
+	Name          string `json:"name"`
+	Description   string `json:"description"`
+	Org           string `json:"org"`
+	Source        string `json:"source"`
+	RedirectURI   string `json:"redirect_uri"`
 	Status        string `json:"status"`
+	Connection    string `json:"connection"`
+	EntityID      string `json:"entity_id"`
+	Revocation    string `json:"revocation"`
 	StatusMessage string `json:"status_message"`
 	LastError     *struct {
 		Code    string `json:"code"`
 		Message string `json:"message"`
 	} `json:"last_error"`
 	ExpiresAt string `json:"expires_at"`
-	Scopes    struct {
+	Account   struct {
+		ID   string `json:"id"`
+		Name string `json:"name"`
+	} `json:"account"`
+	Scopes struct {
 		Granted []string `json:"granted"`
 	} `json:"scopes"`
 }
 
-// call sends one JSON request; in and out may be nil.
+// problem is an error as the API tells it (RFC 9457).
+type problem struct {
+	request string
+	Status  int    `json:"status"`
+	Type    string `json:"type"`
+	Detail  string `json:"detail"`
+	Errors  []struct {
+		Field   string `json:"field"`
+		Message string `json:"message"`
+	} `json:"errors"`
+}
+
+func (p *problem) Error() string {
+	said := fmt.Sprintf("%s: %d %s: %s", p.request, p.Status, p.Type, p.Detail)
+	for _, e := range p.Errors {
+		said += fmt.Sprintf("; %s %s", e.Field, e.Message)
+	}
+	return said
+}
+
+// statusOf is the HTTP status of a call that failed; 0: it was not answered.
+func statusOf(err error) int {
+	var p *problem
+	if errors.As(err, &p) {
+		return p.Status
+	}
+	return 0
+}
+
+// fields are the names of the fields that were wrong.
+func (p *problem) fields() []string {
+	var names []string
+	for _, e := range p.Errors {
+		names = append(names, e.Field)
+	}
+	return names
+}
+
+// call sends one JSON request; in and out may be nil. An answer of 400 or more is
+// an error with a *problem in it.
 func (c *client) call(ctx context.Context, method, path string, in, out any) (int, error) {
 	var body io.Reader
 	if in != nil {
@@ -128,7 +182,12 @@ func (c *client) call(ctx context.Context, method, path string, in, out any) (in
 		return 0, err
 	}
 	if res.StatusCode >= 400 {
-		return res.StatusCode, fmt.Errorf("%s %s: %s: %s", method, path, res.Status, text)
+		p := &problem{request: method + " " + path, Detail: string(text)}
+		if strings.HasPrefix(res.Header.Get("Content-Type"), "application/problem+json") {
+			err = json.Unmarshal(text, p)
+		}
+		p.Status = res.StatusCode
+		return res.StatusCode, errors.Join(p, err)
 	}
 	if out == nil {
 		return res.StatusCode, nil

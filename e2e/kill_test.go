@@ -76,8 +76,9 @@ type killer struct {
 	apps     []*app
 	client   *client
 	rand     *rand.Rand
-	killed   time.Time // the last time
-	lost     int       // grants that ended because a refresh was on the wire
+	killed   time.Time                         // the last time
+	also     func(context.Context, *testing.T) // checked after each start; may be nil
+	lost     int                               // grants that ended because a refresh was on the wire
 
 	mu       sync.Mutex
 	finished map[string]json.RawMessage // results by execution id
@@ -111,7 +112,7 @@ func newKiller(t *testing.T, s *site, p *provider, processes int) *killer {
 		k.apps = append(k.apps, s.start(t, freeAddr(t)))
 	}
 	k.client = newClient(k.apps...)
-	require.NoError(t, k.client.connect(t.Context()))
+	require.NoError(t, k.client.connect(t.Context(), integration))
 	return k
 }
 
@@ -177,7 +178,7 @@ func (k *killer) execute(ctx context.Context) {
 func (k *killer) reconnect(ctx context.Context) {
 	for ctx.Err() == nil {
 		// Its own cookies: each walker is another browser.
-		if err := k.client.another().connect(ctx); err != nil {
+		if err := k.client.another().connect(ctx, integration); err != nil {
 			pause(ctx, 10*time.Millisecond)
 		}
 	}
@@ -189,6 +190,9 @@ func (k *killer) check(t *testing.T) {
 	defer cancel()
 	k.checkConnection(ctx, t)
 	k.checkHistory(ctx, t)
+	if k.also != nil {
+		k.also(ctx, t)
+	}
 }
 
 // checkConnection waits until the connection works, or says that it is lost and why.
@@ -213,7 +217,7 @@ func (k *killer) checkConnection(ctx context.Context, t *testing.T) {
 	j := k.provider.journal(t)
 	require.True(t, j.onTheWire(k.killed), "lost at %s, and no token request was on the wire:\n%s", k.killed.Format("15:04:05.000"), j)
 	k.lost++
-	require.NoError(t, k.client.another().connect(ctx), "reconnecting after the loss")
+	require.NoError(t, k.client.another().connect(ctx, integration), "reconnecting after the loss")
 }
 
 // decided reports whether the connection works or is known to be lost, and if it

@@ -36,7 +36,7 @@ func TestRotatingTokensUnderLoad(t *testing.T) {
 
 			// Start and callback reach different processes where there are two.
 			c := newClient(apps...)
-			require.NoError(t, c.connect(ctx))
+			require.NoError(t, c.connect(ctx, integration))
 			st, err := c.status(ctx)
 			require.NoError(t, err)
 			require.Equal(t, "active", st.Status)

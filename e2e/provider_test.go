@@ -44,7 +44,7 @@ func startProvider(t *testing.T, base, secret, auth string) *provider {
 	cmd := exec.Command(node, "server.mjs")
 	cmd.Dir = "oidc"
 	cmd.Env = append(os.Environ(),
-		"REDIRECT_URI="+base+"/oauth/callback/"+integration,
+		"REDIRECT_URIS="+base+"/oauth/callback/"+integration+" "+base+"/oauth/callback/"+created,
 		"CLIENT_SECRET="+secret,
 		"CLIENT_AUTH=client_secret_"+auth,
 	)

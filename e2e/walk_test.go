@@ -19,16 +19,17 @@ type begun struct {
 	ExpiresAt        string `json:"expires_at"`
 }
 
-// begin starts a flow.
-func (c *client) begin(ctx context.Context) (begun, error) {
+// begin starts a flow. Whose it is can stand behind the integration's name:
+// "CRM?org=acme&user=me".
+func (c *client) begin(ctx context.Context, what string) (begun, error) {
 	var b begun
-	_, err := c.call(ctx, http.MethodPost, "/oauth/connect/"+integration, map[string]string{"return_to": "/"}, &b)
+	_, err := c.call(ctx, http.MethodPost, "/oauth/connect/"+what, map[string]string{"return_to": "/"}, &b)
 	return b, err
 }
 
 // connect walks the whole way a browser goes: start, sign-in, consent, callback.
-func (c *client) connect(ctx context.Context) error {
-	b, err := c.begin(ctx)
+func (c *client) connect(ctx context.Context, what string) error {
+	b, err := c.begin(ctx, what)
 	if err != nil {
 		return err
 	}
@@ -55,7 +56,7 @@ func (c *client) walk(ctx context.Context, address string, buttons ...string) er
 		at := res.Request.URL
 		switch {
 		case at.Scheme+"://"+at.Host != c.site.base:
-			if req, err = page.submit(ctx, at, buttons); err != nil {
+			if req, err = page.submit(ctx, at, c.person, buttons); err != nil {
 				return fmt.Errorf("%s %s: %w", res.Status, at, err)
 			}
 		case res.StatusCode == http.StatusOK && !strings.HasPrefix(at.Path, "/oauth/"):
@@ -108,8 +109,8 @@ func text(n *html.Node) string {
 
 func (p page) text() string { return text(p.root) }
 
-// submit fills in the page's last form as alice.
-func (p page) submit(ctx context.Context, at *url.URL, buttons []string) (*http.Request, error) {
+// submit fills in the page's last form as that person.
+func (p page) submit(ctx context.Context, at *url.URL, person string, buttons []string) (*http.Request, error) {
 	forms := all(p.root, "form")
 	if len(forms) == 0 {
 		return nil, fmt.Errorf("no form on the page: %s", p.text())
@@ -125,7 +126,7 @@ func (p page) submit(ctx context.Context, at *url.URL, buttons []string) (*http.
 				continue
 			}
 		case name == "username" || name == "login":
-			value = "alice"
+			value = person
 		case name == "password":
 			value = "any password will do"
 		case attr(in, "type") == "checkbox" || attr(in, "type") == "radio":

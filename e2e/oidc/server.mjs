@@ -3,8 +3,9 @@
 // line of JSON when it is ready, and lives until its standard input closes, so
 // that it cannot outlive the test that started it.
 //
-// Environment: REDIRECT_URI and CLIENT_SECRET are required; CLIENT_ID, CLIENT_AUTH
-// (an RFC 7591 method name), ACCESS_TOKEN_SECONDS and PORT have defaults.
+// Environment: REDIRECT_URIS (with spaces between them) and CLIENT_SECRET are
+// required; CLIENT_ID, CLIENT_AUTH (an RFC 7591 method name), ACCESS_TOKEN_SECONDS
+// and PORT have defaults.
 //
 //   GET  /users      the protected API: two pages, 401 once the token has expired
 //   GET  /_journal   every token request, and every secret ever issued
@@ -44,7 +45,7 @@ const provider = new Provider(origin, {
     client_id: clientId,
     client_secret: env.CLIENT_SECRET,
     token_endpoint_auth_method: env.CLIENT_AUTH || 'client_secret_post',
-    redirect_uris: [env.REDIRECT_URI],
+    redirect_uris: env.REDIRECT_URIS.split(' '),
     response_types: ['code'],
     grant_types: ['authorization_code', 'refresh_token'],
   }],
