@@ -1,8 +1,6 @@
 package httpadapter
 
 import (
-	"context"
-	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -77,6 +75,8 @@ func (h *Handler) card(s integrations.Status, c caller) integrationCard {
 	}
 	minted := s.Flow == oauthflow.ClientCredentials
 	switch {
+	case s.Broken:
+		k.Badge = badge{"bad", "Cannot be used"}
 	case s.Flow == "":
 		k.Badge = badge{"idle", "No sign-in needed"}
 	case minted && s.Status == tokenstore.NotConnected:
@@ -110,18 +110,6 @@ func (h *Handler) card(s integrations.Status, c caller) integrationCard {
 	return k
 }
 
-// markBroken shows that a stored definition cannot be used; its status message says
-// why.
-func (h *Handler) markBroken(ctx context.Context, k *integrationCard, s integrations.Status, c caller) {
-	if s.Source != integrations.SourceStored || s.Flow != "" {
-		return
-	}
-	d, err := h.bf.Integrations.Definition(ctx, s.ID, c.options()...)
-	if errors.Is(err, integrations.ErrUnavailable) || err == nil && d.OAuth != nil {
-		k.Badge = badge{"bad", "Cannot be used"}
-	}
-}
-
 type integrationsView struct {
 	Cards []integrationCard
 	Org   string
@@ -143,7 +131,6 @@ func (h *Handler) integrationsPage(w http.ResponseWriter, r *http.Request, c cal
 	var targets []string
 	for _, s := range page {
 		card := h.card(c.view(s), c)
-		h.markBroken(r.Context(), &card, s, c)
 		if card.Connect != nil {
 			targets = append(targets, card.Connect.origin)
 		}

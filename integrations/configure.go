@@ -151,7 +151,14 @@ func (r *Registry) setSettings(ctx context.Context, d *definition, org, actor, k
 		if record, err = r.sealSettings(ctx, s, actor); err != nil {
 			return record, err
 		}
+		position, err := r.known(ctx)
+		if err != nil {
+			return record, err
+		}
 		err = r.cfg.InTx(ctx, func(ctx context.Context) error {
+			if err := r.remains(ctx, d, position); err != nil {
+				return err
+			}
 			var err error
 			if record, err = r.cfg.Definitions.PutSettings(ctx, record); err != nil {
 				return err
@@ -163,7 +170,11 @@ func (r *Registry) setSettings(ctx context.Context, d *definition, org, actor, k
 		if errors.Is(err, ErrConflict) && try < writeAgain {
 			continue
 		}
-		if err != nil {
+		var gone *Error
+		switch {
+		case errors.As(err, &gone):
+			return record, err
+		case err != nil:
 			return record, fmt.Errorf("integrations: store settings for %s: %w", d.Name, err)
 		}
 		if err := r.sync(ctx); err != nil { // this process sees its own writes at once

@@ -4,7 +4,10 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -364,6 +367,39 @@ func TestBrokenStoredDefinition(t *testing.T) {
 	require.NoError(t, change(`{"oauth": {"client_secret": "given again"}}`))
 	_, err = w.Registry.Get(t.Context(), "Graph", integrations.Org("acme"))
 	require.ErrorIs(t, err, integrations.ErrNotConnected, "it works again")
+}
+
+// A key service that was away only a moment must not cost a definition.
+func TestDefinitionIsOpenedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.create(t, definition("Graph"))
+		var down atomic.Bool
+		keys := &unsteady{Keyring: w.keys, down: &down}
+		other := newWorld(t, func(c *integrations.Config) {
+			c.Tokens, c.Definitions, c.Sealer = w.store, w.definitions, tokenstore.NewSealer(keys)
+		})
+		down.Store(true)
+		_, err := other.Registry.Get(t.Context(), "Graph", integrations.Global())
+		require.ErrorIs(t, err, integrations.ErrUnavailable)
+		down.Store(false)
+		pass(11 * time.Second)
+		_, err = other.Registry.Get(t.Context(), "Graph", integrations.Global())
+		require.ErrorIs(t, err, integrations.ErrNotConnected)
+	})
+}
+
+// unsteady is a keyring that can be away.
+type unsteady struct {
+	*tokenstore.Keyring
+	down *atomic.Bool
+}
+
+func (u *unsteady) Decrypt(ciphertext, ad []byte) ([]byte, error) {
+	if u.down.Load() {
+		return nil, errAway
+	}
+	return u.Keyring.Decrypt(ciphertext, ad)
 }
 
 // What a newer version has written is not written over by this one.

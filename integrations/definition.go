@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -96,6 +97,7 @@ type definition struct {
 	record      DefinitionRecord // of a stored one
 	fault       error            // why a stored one cannot be used; nil usually
 	unreadable  bool             // nothing but its name is known
+	opened      time.Time        // when that was found
 	redirectURI string
 	hosts       []apiHost
 	variables   []string // of the URLs beside entity_id, sorted

@@ -62,37 +62,63 @@ func (r *Registry) DeleteOrg(ctx context.Context, org, actor string, also func(c
 	if !ValidOrg(org) {
 		return Removal{}, &Error{Kind: ErrNoOrg, Detail: "ids of organizations match [A-Za-z0-9._~-]{1,128}"}
 	}
-	if err := r.sync(ctx); err != nil {
-		return Removal{}, r.unread(ctx, "", org, err)
-	}
 	var gone departed
-	err := r.cfg.InTx(ctx, func(ctx context.Context) error {
-		gone = departed{}
-		for _, d := range r.defs.Load().stored {
-			if d.Org != org {
-				continue
-			}
-			if err := r.deleteDefinition(ctx, d, actor, &gone); err != nil {
+	for try := 1; ; try++ {
+		if err := r.sync(ctx); err != nil {
+			return Removal{}, r.unread(ctx, "", org, err)
+		}
+		position, err := r.known(ctx)
+		if err != nil {
+			return Removal{}, err
+		}
+		err = r.cfg.InTx(ctx, func(ctx context.Context) error {
+			gone = departed{}
+			if err := r.deleteOrg(ctx, org, position, actor, &gone); err != nil || also == nil {
 				return err
 			}
-			gone.definitions++
+			return also(ctx)
+		})
+		if errors.Is(err, ErrConflict) && try < writeAgain {
+			continue
 		}
-		if err := r.removeConnections(ctx, tokenstore.Match{Org: &org}, reasonOrgDeleted, actor, &gone); err != nil {
-			return err
+		if err != nil {
+			return Removal{}, fmt.Errorf("integrations: delete organization %s: %w", org, err)
 		}
-		if err := r.cfg.Definitions.ClearSettings(ctx, "", org); err != nil {
-			return err
-		}
-		if err := r.deleteEvents(ctx, tokenstore.Match{Org: &org}); err != nil || also == nil {
-			return err
-		}
-		return also(ctx)
-	})
-	if err != nil {
-		return Removal{}, fmt.Errorf("integrations: delete organization %s: %w", org, err)
+		break
 	}
 	r.cfg.Logger.InfoContext(ctx, "integrations: an organization was deleted", "org", org, "actor", actor)
 	return r.departed(ctx, &gone)
+}
+
+// deleteOrg removes what is here of an organization, within a transaction. Its
+// definitions are those of position: ErrConflict if there are others by now.
+func (r *Registry) deleteOrg(ctx context.Context, org string, position int64, actor string, gone *departed) error {
+	stored := r.defs.Load().stored
+	err := r.since(ctx, position, func(d DefinitionRecord) error {
+		if d.Org == org && !d.Deleted && stored[d.ID] == nil {
+			return ErrConflict
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, d := range stored {
+		if d.Org != org {
+			continue
+		}
+		if err := r.deleteDefinition(ctx, d, actor, gone); err != nil {
+			return err
+		}
+		gone.definitions++
+	}
+	if err := r.removeConnections(ctx, tokenstore.Match{Org: &org}, reasonOrgDeleted, actor, gone); err != nil {
+		return err
+	}
+	if err := r.cfg.Definitions.ClearSettings(ctx, "", org); err != nil {
+		return err
+	}
+	return r.deleteEvents(ctx, tokenstore.Match{Org: &org})
 }
 
 // departed is what a transaction has removed.
@@ -133,6 +159,57 @@ func (r *Registry) deleteEvents(ctx context.Context, match tokenstore.Match) err
 		n, err := r.cfg.Tokens.DeleteEvents(ctx, match, 0, eventsPage)
 		if err != nil || n < eventsPage {
 			return err
+		}
+	}
+}
+
+// remains returns ErrNotFound if d, which this process knew when it was at
+// position, is deleted. In a transaction it stays so until that ends: nothing is
+// then written for a definition that somebody deletes at the same time.
+func (r *Registry) remains(ctx context.Context, d *definition, position int64) error {
+	if d.source == SourceCode {
+		return nil
+	}
+	gone := &Error{Integration: d.Name, Org: d.Org, Kind: ErrNotFound, Detail: "somebody has deleted it meanwhile"}
+	if r.defs.Load().stored[d.id] == nil {
+		return gone
+	}
+	return r.since(ctx, position, func(record DefinitionRecord) error {
+		if record.ID == d.id && record.Deleted {
+			return gone
+		}
+		return nil
+	})
+}
+
+// known returns how far this process has read the feed of definitions: what is
+// known then includes all that was written up to there.
+func (r *Registry) known(ctx context.Context) (position int64, err error) {
+	select {
+	case <-r.feed.turn:
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	defer func() { r.feed.turn <- struct{}{} }()
+	return r.feed.definitions, nil
+}
+
+// since shows see what was written behind position. The feed stays where it is:
+// what is read in a transaction, others wrote into the same commit perhaps, and it
+// may still fail.
+func (r *Registry) since(ctx context.Context, position int64, see func(DefinitionRecord) error) error {
+	for {
+		records, next, err := r.cfg.Definitions.Definitions(ctx, position, feedPage)
+		if err != nil {
+			return err
+		}
+		for _, record := range records {
+			if err := see(record); err != nil {
+				return err
+			}
+		}
+		if position = next; len(records) < feedPage {
+			return nil
 		}
 	}
 }

@@ -128,9 +128,10 @@ func (r *Registry) apply(ctx context.Context, records []DefinitionRecord) {
 		stored = map[string]*definition{}
 	}
 	for id, d := range changed {
-		if d == nil {
+		switch known := stored[id]; {
+		case d == nil:
 			delete(stored, id)
-		} else {
+		case known == nil || known.record.Version <= d.record.Version:
 			stored[id] = d
 		}
 	}

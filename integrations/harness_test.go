@@ -110,6 +110,7 @@ type world struct {
 	idp         *idp
 	store       tokenstore.Store
 	definitions integrations.Store
+	keys        *tokenstore.Keyring
 	sealer      *tokenstore.Sealer
 }
 
@@ -117,7 +118,7 @@ func newWorld(t testing.TB, change ...func(*integrations.Config)) *world {
 	t.Helper()
 	keys, err := tokenstore.ParseKeyring(tokenstore.GenerateKey())
 	require.NoError(t, err)
-	w := &world{idp: newIDP(), store: tokenstore.NewMemory(), definitions: integrations.NewMemory(), sealer: tokenstore.NewSealer(keys)}
+	w := &world{idp: newIDP(), store: tokenstore.NewMemory(), definitions: integrations.NewMemory(), keys: keys, sealer: tokenstore.NewSealer(keys)}
 	base, err := url.Parse("https://app.example.com")
 	require.NoError(t, err)
 	cfg := integrations.Config{

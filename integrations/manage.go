@@ -127,6 +127,8 @@ func (r *Registry) usable(ctx context.Context, name string, opts []Option) (*def
 		return nil, c, err
 	case d.fault != nil:
 		return nil, c, d.broken(c.scope.Org)
+	case d.takes(&c) != nil:
+		return nil, c, d.takes(&c)
 	case r.defs.Load().shadowed(d):
 		return nil, c, &Error{Integration: d.Name, Org: c.scope.Org, Kind: ErrCodeDefined,
 			Detail: "the definition from code is used in its place; this one can only be deleted"}

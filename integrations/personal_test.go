@@ -88,3 +88,20 @@ func TestPersonalOptionsAreChecked(t *testing.T) {
 		require.ErrorIs(t, err, integrations.ErrInvalid, name)
 	}
 }
+
+// The client's own credentials are nobody's in particular: no label may have a
+// token of its own asked for.
+func TestNobodyOwnsClientCredentials(t *testing.T) {
+	w := newWorld(t)
+	w.idp.grantsCredentials = true
+	w.create(t, credentials("Graph"))
+	w.mapTo(t, "Graph", "acme", "tenant-a")
+	acme, user := integrations.Org("acme"), integrations.User("alice")
+	_, err := w.Registry.Get(t.Context(), "Graph", acme, user)
+	require.ErrorIs(t, err, integrations.ErrInvalid)
+	_, err = w.Refresh(t.Context(), "Graph", acme, integrations.Account("1"))
+	require.ErrorIs(t, err, integrations.ErrInvalid)
+	_, err = w.Registry.Test(t.Context(), "Graph", acme, user)
+	require.ErrorIs(t, err, integrations.ErrInvalid)
+	require.Zero(t, w.idp.count())
+}

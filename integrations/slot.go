@@ -68,11 +68,14 @@ func (r *Registry) bind(ctx context.Context, name string, c choice) (*bound, err
 		}
 	}
 	d := defs.named(name, c.scope)
-	switch {
-	case d == nil:
+	if d == nil {
 		return nil, defs.notFound(name, c.scope)
-	case d.fault != nil:
+	}
+	if d = r.again(ctx, d); d.fault != nil {
 		return nil, d.broken(c.scope.Org)
+	}
+	if err := d.takes(&c); err != nil {
+		return nil, err
 	}
 	e, err := r.effective(ctx, d, c.scope.Org)
 	if err != nil {
@@ -124,6 +127,17 @@ func (r *Registry) connectSources(ctx context.Context, b *bound) error {
 		return err
 	}
 	b.common = from(common, tokenstore.Key{Definition: d.id})
+	return nil
+}
+
+// takes reports whether d has connections of such a kind: the client's own
+// credentials are nobody's in particular. Were it silently ignored, each label would
+// have a token of its own asked for.
+func (d *definition) takes(c *choice) error {
+	if c.personal() && d.OAuth != nil && !d.interactive() {
+		return &Error{Integration: d.Name, Org: c.scope.Org, Kind: ErrInvalid,
+			Detail: "its tokens are had with the client's own credentials, so there are no users' or accounts' connections"}
+	}
 	return nil
 }
 

@@ -46,7 +46,9 @@ type Status struct {
 	Source      string
 	// Shadowed: code defines the same name, so that nobody gets this one. It is
 	// managed by its ID.
-	Shadowed    bool
+	Shadowed bool
+	// Broken: stored in a form, or with a secret, that this process cannot read.
+	Broken      bool
 	Flow        oauthflow.Flow // empty without OAuth
 	RedirectURI string         // register this with the provider
 	ConnectURL  string         // where a person connects; empty if not interactive
@@ -190,10 +192,13 @@ func (r *Registry) find(ctx context.Context, name string, opts []Option) (*defin
 	if errors.Is(err, ErrNotFound) {
 		byID := r.defs.Load().stored[name]
 		if byID != nil && (c.scope.Kind == scope.Global || byID.Org == "" || byID.Org == c.scope.Org) {
-			return byID, c, nil
+			d, err = byID, nil
 		}
 	}
-	return d, c, err
+	if err != nil {
+		return nil, c, err
+	}
+	return r.again(ctx, d), c, nil
 }
 
 // effectiveView is effective for showing: of a definition that cannot be used,
@@ -214,7 +219,7 @@ func (r *Registry) describe(d *definition, e *effective, c choice) Status {
 	}
 	switch {
 	case d.fault != nil:
-		s.StatusMessage = "Cannot be used: " + d.fault.Error()
+		s.Broken, s.StatusMessage = true, "Cannot be used: "+d.fault.Error()
 		return s
 	case d.OAuth == nil:
 		s.StatusMessage = noOAuthMessage

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/bifrost-go/bifrost/oauthflow"
 	"github.com/bifrost-go/bifrost/tokenstore"
@@ -21,12 +22,30 @@ const clientSecret = "client_secret"
 // same, with the reason in fault: its name must not suddenly mean something else,
 // such as the global definition that it stands before.
 func (r *Registry) open(ctx context.Context, record DefinitionRecord) *definition {
-	d := &definition{id: record.ID, source: SourceStored, record: record, restricted: true}
-	d.record.Body, d.record.Sealed = nil, nil
-	d.fault = r.unpack(ctx, d, record)
+	d := &definition{id: record.ID, source: SourceStored, record: record, restricted: true, opened: time.Now()}
+	if d.fault = r.unpack(ctx, d, record); d.fault == nil {
+		d.record.Body, d.record.Sealed = nil, nil // not needed twice
+	}
 	d.Name, d.Org = record.Name, record.Org
 	if d.fault == nil && d.OAuth != nil {
 		d.fingerprint = fingerprint(d.OAuth)
+	}
+	return d
+}
+
+// openPause is how long a definition that could not be opened stays so: a key
+// service may only have been away.
+const openPause = 10 * time.Second
+
+// again opens a definition once more that could not be opened, if that was a while
+// ago.
+func (r *Registry) again(ctx context.Context, d *definition) *definition {
+	if d.fault == nil || time.Since(d.opened) < openPause {
+		return d
+	}
+	r.apply(ctx, []DefinitionRecord{d.record})
+	if now := r.defs.Load().stored[d.id]; now != nil {
+		return now
 	}
 	return d
 }
