@@ -56,7 +56,7 @@ type oauthForm struct {
 	ScopeSeparator      string                  `json:"scope_separator,omitempty"`
 	Response            responseForm            `json:"response,omitzero"`
 	DefaultLifetime     millisForm              `json:"default_lifetime_ms,omitempty"`
-	RefreshPolicy       oauthflow.RefreshPolicy `json:"refresh_policy,omitempty" enum:"ask grace"`
+	RefreshPolicy       oauthflow.RefreshPolicy `json:"refresh_policy,omitempty" enum:"ask grace reusable never"`
 	ReuseGrace          millisForm              `json:"reuse_grace_ms,omitempty"`
 	DeadGrantErrors     []string                `json:"dead_grant_errors,omitempty"`
 }

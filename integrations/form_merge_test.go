@@ -144,7 +144,7 @@ func TestValidateDefinition(t *testing.T) {
 	for field, change := range map[string]func(*integrations.Definition){
 		"oauth.flow":           func(d *integrations.Definition) { d.OAuth.Flow = "device" },
 		"oauth.client_auth":    func(d *integrations.Definition) { d.OAuth.ClientAuth = "guess" },
-		"oauth.refresh_policy": func(d *integrations.Definition) { d.OAuth.RefreshPolicy = "never" },
+		"oauth.refresh_policy": func(d *integrations.Definition) { d.OAuth.RefreshPolicy = "always" },
 		"oauth.variables.region.kind": func(d *integrations.Definition) {
 			d.OAuth.Variables["region"] = oauthflow.Variable{Kind: "ip"}
 		},

@@ -55,6 +55,8 @@ var oauthWords = map[string]string{
 	"AuthNone":                   `"none"`,
 	"Ask":                        `"ask"`,
 	"Grace":                      `"grace"`,
+	"Reusable":                   `"reusable"`,
+	"Never":                      `"never"`,
 	"Label":                      `"label"`,
 	"Segment":                    `"segment"`,
 	"Value":                      `"value"`,

@@ -19,7 +19,7 @@ func TestFaultsOfTheClientAreTheForms(t *testing.T) {
 	host := func(hosts ...string) oauthflow.Variable {
 		return oauthflow.Variable{Kind: oauthflow.Host, Hosts: hosts}
 	}
-	d.OAuth.Flow, d.OAuth.ClientAuth, d.OAuth.RefreshPolicy = "device", "guess", "never"
+	d.OAuth.Flow, d.OAuth.ClientAuth, d.OAuth.RefreshPolicy = "device", "guess", "always"
 	d.OAuth.AuthorizationURL = "https://example.com/{tenant}"
 	d.OAuth.Scopes = []string{"read", "read", "a,b", "a b", "a b"}
 	d.OAuth.TokenParams = url.Values{"code": {canary}, "client_id": {canary}}
@@ -36,7 +36,7 @@ func TestFaultsOfTheClientAreTheForms(t *testing.T) {
 	for path, message := range map[string]string{
 		"oauth.flow":                     `is not valid: leave it empty or set "authorization_code" or "client_credentials"`,
 		"oauth.client_auth":              `is not valid: use "client_secret_post", "client_secret_basic" or "none"`,
-		"oauth.refresh_policy":           `is not valid: use "ask" or "grace", or leave it empty`,
+		"oauth.refresh_policy":           `is not valid: use "ask", "grace", "reusable" or "never", or leave it empty`,
 		"oauth.authorization_url":        `contains {tenant}, which is not declared`,
 		"oauth.scopes[2]":                "has the scope_separator in it: write one scope per element",
 		"oauth.scopes[3]":                "has spaces: write one scope per element",

@@ -150,7 +150,7 @@ func refused(t testing.TB) map[string]refusedForm {
 	shape("oauth.reuse_grace_ms", `{"oauth": {"reuse_grace_ms": 9223372036855}}`, "must be a whole number of milliseconds")
 	shape("oauth.reuse_grace_ms", `{"oauth": {"reuse_grace_ms": -1}}`, "is negative")
 	rule("oauth.reuse_grace_ms", `{"oauth": {"refresh_policy": "grace"}}`, "is 0, but refresh_policy is \"grace\"")
-	shape("oauth.refresh_policy", `{"oauth": {"refresh_policy": "never"}}`, `must be "ask" or "grace"`)
+	shape("oauth.refresh_policy", `{"oauth": {"refresh_policy": "always"}}`, `must be "ask", "grace", "reusable" or "never"`)
 	shape("oauth.dead_grant_errors[1]", `{"oauth": {"dead_grant_errors": ["gone", ""]}}`, "cannot be an error code")
 	return forms
 }

@@ -308,3 +308,63 @@ func TestOrdering16AnAttemptHasADeadline(t *testing.T) {
 		require.Equal(t, serve, graceRules.decide(c, back.Add(16*time.Second), want{}).step)
 	})
 }
+
+// The same loss, a holder that is never heard of again, under each policy. RT1 goes
+// out a second time when the policy says so, and under never not at all.
+func TestOrderingsOfALostHolderUnderEachPolicy(t *testing.T) {
+	tests := map[string]struct {
+		rules rules
+		good  step // once the deadline has passed, while the access token is good
+		ended step // after its end
+	}{
+		"ask":      {askRules, serve, takeOver},
+		"grace":    {graceRules, takeOver, takeOver},
+		"reusable": {reusableRules, takeOver, takeOver},
+		"never":    {neverRules, serve, lose},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			c := ended()
+			c.ExpiresAt = at(40 * time.Second)
+			ps, _ := opened(t, tt.rules, c, "a")
+			over := c.Attempt.Deadline.Add(time.Millisecond)
+			require.Equal(t, wait, tt.rules.decide(c, c.Attempt.Deadline, want{generation: 7, rejected: true}).step)
+			require.Equal(t, tt.good, tt.rules.decide(c, over, want{}).step)
+			later := at(41 * time.Second)
+			require.Equal(t, tt.ended, tt.rules.decide(c, later, want{}).step)
+
+			// Whatever was decided, the first holder's late evidence counts.
+			second := pres("b")
+			if tt.ended == lose {
+				require.ErrorIs(t, tt.rules.present(c, later, want{}, second), errMoved)
+				require.NoError(t, tt.rules.tidy(c, later, want{}))
+				require.Equal(t, ReasonLostRotation, c.Reason)
+			} else {
+				require.NoError(t, tt.rules.present(c, later, want{}, second))
+			}
+			late := c.Clone()
+			require.NoError(t, commit(late, later, ps[0], successor(8), 0))
+			require.Equal(t, tokenstore.Active, late.Status)
+			require.NoError(t, notSent(c, later, ps[0]))
+			require.NotEqual(t, ReasonLostRotation, c.Reason)
+		})
+	}
+}
+
+// Reusable asks again and again, as the pauses allow, while the access token serves.
+func TestReusableAsksWhileTheAccessTokenServes(t *testing.T) {
+	c, now := ended(), at(0)
+	c.ExpiresAt = at(time.Hour)
+	c.ObtainedAt = at(-3 * time.Hour)
+	w := want{generation: 7, force: true}
+	for range 3 {
+		p := pres(now.String())
+		require.NoError(t, reusableRules.present(c, now, w, p))
+		require.NoError(t, reusableRules.unknown(c, now.Add(time.Second), p, failure{class: ClassUnknown, jitter: 0.5}))
+		require.True(t, usable(c, now))
+		for now = now.Add(time.Second); reusableRules.decide(c, now, w).step != takeOver; now = now.Add(time.Second) {
+			require.Less(t, now, at(time.Minute))
+		}
+	}
+	require.Len(t, c.Attempt.Open, 3)
+}

@@ -24,9 +24,6 @@ import (
 // was written, read it again.
 var errMoved = errors.New("oauthflow: the connection has moved on")
 
-// never is the policy of not presenting a refresh token again at any price.
-const never RefreshPolicy = "never"
-
 // What tokenstore.Connection.Reason can be beside a [Class].
 const (
 	// ReasonInvalidGrant: the provider no longer accepts the grant.
@@ -164,10 +161,12 @@ func (r rules) observe(c *tokenstore.Connection, now time.Time, resting, held bo
 		return cool, c.RetryAt
 	case r.policy == Grace && a.Presentations == 1 && !now.Add(r.reach()).After(a.Started.Add(r.grace)):
 		return takeOver, time.Time{}
+	case r.policy == Reusable: // asking costs nothing
+		return takeOver, time.Time{}
 	case held:
 		// Asking may cost the grant, so not before there is nothing to lose.
 		return cool, end
-	case r.policy == never:
+	case r.policy == Never:
 		return lose, time.Time{}
 	}
 	return takeOver, time.Time{}

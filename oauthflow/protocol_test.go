@@ -16,8 +16,9 @@ var t0 = time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
 func at(d time.Duration) time.Time { return t0.Add(d) }
 
 var (
-	askRules   = rules{Timing: Timing{}.withDefaults(), policy: Ask}
-	neverRules = rules{Timing: Timing{}.withDefaults(), policy: never}
+	askRules      = rules{Timing: Timing{}.withDefaults(), policy: Ask}
+	neverRules    = rules{Timing: Timing{}.withDefaults(), policy: Never}
+	reusableRules = rules{Timing: Timing{}.withDefaults(), policy: Reusable}
 )
 
 // graceRules are REFRESH's example of a provider that forgives for 30 s.
@@ -141,6 +142,13 @@ func TestDecide(t *testing.T) {
 		"ask: given up, rejected":               {askRules, attempt(good(), past), rejected, takeOver, 0},
 		"never: given up, ended":                {neverRules, attempt(ended(), past), want{}, lose, 0},
 		"never: given up, still good":           {neverRules, attempt(closing(), past), want{}, serve, 0},
+		"never: given up, a person":             {neverRules, attempt(ended(), past), forced, lose, 0},
+		"never: given up, cooling down":         {neverRules, with(attempt(ended(), past), cooling), want{}, cool, time.Minute},
+		"reusable: under way, ended":            {reusableRules, attempt(ended(), ahead), want{}, wait, 20 * time.Second},
+		"reusable: given up, ended":             {reusableRules, attempt(ended(), past), want{}, takeOver, 0},
+		"reusable: given up, still good":        {reusableRules, attempt(closing(), past), want{}, takeOver, 0},
+		"reusable: given up, fresh":             {reusableRules, attempt(good(), past), want{}, serve, 0},
+		"reusable: given up, cooling down":      {reusableRules, with(attempt(ended(), past), cooling), want{}, cool, time.Minute},
 		"older generation's attempt, over":      {neverRules, attempt(ended(), func(a *tokenstore.Attempt) { a.Generation = 6 }), want{}, clearStale, 0},
 		"older generation's attempt, under way": {askRules, attempt(ended(), func(a *tokenstore.Attempt) { a.Generation = 6; ahead(a) }), want{}, wait, 20 * time.Second},
 
@@ -193,7 +201,9 @@ func TestGraceGuard(t *testing.T) {
 func TestRulesOf(t *testing.T) {
 	require.Equal(t, Ask, rulesOf(Timing{}, &Provider{}).policy)
 	require.Equal(t, Grace, rulesOf(Timing{}, &Provider{ReuseGrace: time.Minute}).policy)
-	require.Equal(t, Ask, rulesOf(Timing{}, &Provider{ReuseGrace: time.Minute, RefreshPolicy: Ask}).policy)
+	for _, policy := range []RefreshPolicy{Ask, Reusable, Never} {
+		require.Equal(t, policy, rulesOf(Timing{}, &Provider{ReuseGrace: time.Minute, RefreshPolicy: policy}).policy)
+	}
 }
 
 func TestTimingInequalities(t *testing.T) {

@@ -47,6 +47,14 @@ const (
 	// Grace presents it again once, inside Provider.ReuseGrace, and then behaves
 	// as Ask.
 	Grace RefreshPolicy = "grace"
+	// Reusable presents it again as soon as the attempt's deadline has passed, though
+	// the access token may be good still: for providers that say that an old refresh
+	// token goes on working after a new one was given.
+	Reusable RefreshPolicy = "reusable"
+	// Never never presents it again. The connection becomes reauth_required
+	// (lost_rotation) once the access token has ended; it is for providers where
+	// a second use does more harm than connecting again.
+	Never RefreshPolicy = "never"
 )
 
 // Provider is how to talk OAuth to one provider: public facts and no secret.
@@ -93,7 +101,8 @@ type Provider struct {
 	// such a token is used until the API answers 401.
 	DefaultLifetime time.Duration
 
-	// RefreshPolicy is Ask or Grace; default Ask, or Grace if ReuseGrace is set.
+	// RefreshPolicy is Ask, Grace, Reusable or Never; default Ask, or Grace if
+	// ReuseGrace is set.
 	RefreshPolicy RefreshPolicy
 	// ReuseGrace is how long after its first use the provider accepts a rotated
 	// refresh token again (Okta: 30 s).

@@ -28,8 +28,8 @@ func (c *Client) Validate() error {
 
 	v.add(c.DefaultLifetime >= 0, "DefaultLifetime", "is negative: leave it 0 if the lifetime is unknown")
 	v.add(c.ReuseGrace >= 0, "ReuseGrace", "is negative: leave it 0 if the provider has no grace period")
-	v.value(slices.Contains([]RefreshPolicy{"", Ask, Grace}, c.RefreshPolicy),
-		"RefreshPolicy", string(c.RefreshPolicy), "is not valid: use Ask or Grace, or leave it empty")
+	v.value(slices.Contains([]RefreshPolicy{"", Ask, Grace, Reusable, Never}, c.RefreshPolicy),
+		"RefreshPolicy", string(c.RefreshPolicy), "is not valid: use Ask, Grace, Reusable or Never, or leave it empty")
 	v.add(c.RefreshPolicy != Grace || c.ReuseGrace != 0,
 		"ReuseGrace", "is 0, but RefreshPolicy is Grace: set how long the provider accepts a rotated refresh token")
 	for i, code := range c.DeadGrantErrors {

@@ -133,7 +133,7 @@ func TestValidateNamesFieldAndRemedy(t *testing.T) {
 		"Response.ExpiresAt \".\" is not valid: write":             func(c *oauthflow.Client) { c.Response.ExpiresAt = "." },
 		"DefaultLifetime is negative":                              func(c *oauthflow.Client) { c.DefaultLifetime = -1 },
 		"ReuseGrace is negative":                                   func(c *oauthflow.Client) { c.ReuseGrace = -1 },
-		"RefreshPolicy \"never\" is not valid: use Ask":            func(c *oauthflow.Client) { c.RefreshPolicy = "never" },
+		"RefreshPolicy \"always\" is not valid: use Ask":           func(c *oauthflow.Client) { c.RefreshPolicy = "always" },
 		"ReuseGrace is 0, but RefreshPolicy is":                    func(c *oauthflow.Client) { c.RefreshPolicy = oauthflow.Grace },
 		"DeadGrantErrors[0] cannot be an error code":               func(c *oauthflow.Client) { c.DeadGrantErrors = []string{""} },
 		"DeadGrantErrors[1] \"\\n\" cannot be":                     func(c *oauthflow.Client) { c.DeadGrantErrors = []string{"gone", "\n"} },
