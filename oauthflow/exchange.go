@@ -48,6 +48,13 @@ func (p *pending) exchange() (*Finished, error) {
 	}
 	ctx, cancel := detached(m.cfg.Timing.Request)
 	defer cancel()
+	key, err := breakerOf(t, "TokenURL")
+	if err != nil {
+		return nil, p.fail(CallbackFailed, reasonURLs, "the definition's URLs are wrong", err)
+	}
+	// A person waits, and the code does not: it goes out whatever the breaker says,
+	// which learns from the answer.
+	through := &pass{breakers: &m.breakers, key: key, connection: p.flow.Key}
 	sent := startStopwatch()
 	reply, err := m.requester.Do(ctx, TokenRequest{
 		Client: t.Client, EntityID: p.flow.EntityID, Values: t.Values, Transport: t.Transport, Params: params,
@@ -60,6 +67,7 @@ func (p *pending) exchange() (*Finished, error) {
 	if err != nil {
 		te := asTokenError(err, false) // Do knows; no attempt says otherwise
 		why := explain(te, t.Client)
+		through.failed(te, t.Client, why.jitter)
 		log.Warn("oauthflow: the code could not be exchanged", "class", te.Class, "code", why.code, "error", te)
 		return nil, p.fail(CallbackFailed, why.code, why.message, te)
 	}
@@ -70,6 +78,7 @@ func (p *pending) exchange() (*Finished, error) {
 		m.within(func() { m.revoke(context.WithoutCancel(ctx), t, got) })
 		return nil, p.fail(CallbackFailed, "definition_gone", "the integration is no longer defined", gone)
 	}
+	through.succeeded()
 	g, err := p.grant(reply)
 	if err == nil {
 		err = p.store(g, got, sent)

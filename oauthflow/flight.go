@@ -147,8 +147,16 @@ func (f *flight) renew() (*Snapshot, error) {
 			if why, paused := h.paused(v, w); paused {
 				return nil, why
 			}
+			key, bad := refreshBreaker(f.t)
+			if bad != nil {
+				return nil, unreadable(h.key, reasonURLs, bad)
+			}
+			pass, refused := h.m.breakers.enter(key, h.key, w.force)
+			if refused != nil {
+				return nil, refused.error(h.key, v.conn.Status)
+			}
 			var s *Snapshot
-			if s, err = f.present(v, w); err == nil {
+			if s, err = f.present(v, w, pass); err == nil {
 				return s, nil
 			}
 		}
@@ -179,7 +187,8 @@ func (f *flight) stopped(err error) error {
 
 // present opens an attempt, sends one token request, and records what came of it.
 // With errMoved nothing was sent, or what came was overtaken.
-func (f *flight) present(v *view, w want) (*Snapshot, error) {
+func (f *flight) present(v *view, w want, through *pass) (*Snapshot, error) {
+	defer through.leave()
 	p := presentation{
 		id: uuid.NewString(), grant: v.conn.GrantID, generation: v.conn.Generation, tokenHash: v.tok.hash(),
 	}
@@ -208,11 +217,12 @@ func (f *flight) present(v *view, w want) (*Snapshot, error) {
 	}
 	reply, err := f.h.m.requester.Do(ctx, request)
 	if reply != nil {
+		through.succeeded()
 		// The opened record was read before begun, so this is no later than it was.
 		asked := opened.conn.ReadAt.Add(max(0, sent.start.Sub(begun.start)))
 		return f.keep(v, p, reply, err, sent, asked)
 	}
-	return nil, f.failed(p, err)
+	return nil, f.failed(p, through, err)
 }
 
 // refreshRequest presents v's refresh token, for the access token that t is about.
@@ -290,11 +300,14 @@ func (f *flight) isSent() bool {
 }
 
 // failed records a request that brought no tokens.
-func (f *flight) failed(p presentation, err error) error {
+func (f *flight) failed(p presentation, through *pass, err error) error {
 	te := asTokenError(err, f.isSent())
 	given := !te.Sent && f.ctx.Err() != nil
 	alone := f.want.slot != "" && aboutSlotAlone(te)
 	problem := explain(te, f.t.Client)
+	if !given {
+		through.failed(te, f.t.Client, problem.jitter)
+	}
 	v, recorded := f.h.record(f.t, f.rules.Record, func(c *tokenstore.Connection, now time.Time) error {
 		switch {
 		case given, alone:

@@ -57,6 +57,7 @@ type Manager struct {
 	handles   promap.Map[tokenstore.Key, Handle]
 	sources   sourceMap
 	mints     mints
+	breakers  breakers
 
 	// followed is this machine's clock before the last successful look at the
 	// change feed; nil while nobody looks.

@@ -32,10 +32,11 @@ type mints struct {
 
 // mint is one minted token and what happened when it was asked for.
 type mint struct {
-	m     *Manager
-	key   mintKey
-	grant string
-	err   error // the definition's URLs cannot be built: nothing is ever sent
+	m       *Manager
+	key     mintKey
+	breaker breakerKey
+	grant   string
+	err     error // the definition's URLs cannot be built: nothing is ever sent
 
 	snap    atomic.Pointer[Snapshot] // the newest, usable or not; nil before the first
 	used    atomic.Int64             // about when it was last asked for, in Unix seconds
@@ -53,12 +54,16 @@ func (m *Manager) minted(t Target) *mint {
 	if err != nil {
 		return &mint{m: m, err: unreadable(t.Key, reasonURLs, err)}
 	}
+	breaker, err := refreshBreaker(t)
+	if err != nil {
+		return &mint{m: m, err: unreadable(t.Key, reasonURLs, err)}
+	}
 	s, now := &m.mints, time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.all[key]
 	if e == nil {
-		e = &mint{m: m, key: key, grant: uuid.NewString(), state: &tokenstore.Connection{Key: t.Key}}
+		e = &mint{m: m, key: key, breaker: breaker, grant: uuid.NewString(), state: &tokenstore.Connection{Key: t.Key}}
 		if s.all == nil {
 			s.all = map[mintKey]*mint{}
 		}
@@ -190,7 +195,13 @@ func (e *mint) ask(t Target, w want) (*Snapshot, *minting, error) {
 	}
 	f := e.minting
 	if f == nil {
-		f = e.begin(t)
+		switch refused := e.m.breakers.ask(e.breaker, w.force); {
+		case refused != nil && s != nil && !w.force:
+			return s, nil, nil
+		case refused != nil:
+			return nil, nil, e.refused(refused)
+		}
+		f = e.begin(t, w.force)
 	}
 	if s != nil && !w.force {
 		f.beside = true
@@ -198,6 +209,16 @@ func (e *mint) ask(t Target, w want) (*Snapshot, *minting, error) {
 	}
 	f.waiters++
 	return nil, f, nil
+}
+
+// refused is the error for a request that its breaker does not let through. e.mu
+// is held.
+func (e *mint) refused(r *refusal) error {
+	status := tokenstore.NotConnected
+	if e.state.Status != "" {
+		status = e.state.Status
+	}
+	return r.error(e.key.key, status)
 }
 
 // problem is the error for an entry without a usable token. e.mu is held.

@@ -15,6 +15,7 @@ import (
 type minting struct {
 	e      *mint
 	t      Target
+	forced bool            // by a person
 	ctx    context.Context // until something is sent
 	cancel context.CancelFunc
 
@@ -29,8 +30,8 @@ type minting struct {
 }
 
 // begin starts a request. e.mu is held.
-func (e *mint) begin(t Target) *minting {
-	f := &minting{e: e, t: t, done: make(chan struct{})}
+func (e *mint) begin(t Target, forced bool) *minting {
+	f := &minting{e: e, t: t, forced: forced, done: make(chan struct{})}
 	f.ctx, f.cancel = context.WithCancel(e.m.ctx)
 	if !e.m.start(f.run) {
 		f.cancel()
@@ -68,8 +69,18 @@ func (f *minting) leave() {
 func (f *minting) run() {
 	defer f.cancel()
 	f.e.m.mints.sweep(time.Now())
+	through, refused := f.e.m.breakers.enter(f.e.breaker, f.t.Key, f.forced)
+	if refused != nil { // since the caller looked
+		f.e.mu.Lock()
+		f.leave()
+		f.err = f.e.refused(refused)
+		f.e.mu.Unlock()
+		close(f.done)
+		return
+	}
+	defer through.leave()
 	reply, sent, err := f.send()
-	write := f.end(reply, sent, err)
+	write := f.end(reply, sent, through, err)
 	if write != nil && f.t.Access == (Access{}) && !f.e.dropped.Load() {
 		f.record(write)
 	}
@@ -102,16 +113,17 @@ func (f *minting) send() (*Reply, stopwatch, error) {
 }
 
 // end makes the outcome known, and returns what is to be written about it.
-func (f *minting) end(reply *Reply, sent stopwatch, err error) change {
+func (f *minting) end(reply *Reply, sent stopwatch, through *pass, err error) change {
 	e := f.e
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	f.leave()
 	switch {
 	case err == nil:
+		through.succeeded()
 		return f.landed(reply, sent)
 	case f.sent || f.ctx.Err() == nil:
-		return f.failed(err)
+		return f.failed(through, err)
 	case e.m.ctx.Err() != nil:
 		f.err = unreadable(f.t.Key, reasonClosed, ErrClosed)
 	default:
@@ -146,7 +158,7 @@ func (f *minting) landed(reply *Reply, sent stopwatch) change {
 }
 
 // failed notes a failure and when to try again. e.mu is held.
-func (f *minting) failed(err error) change {
+func (f *minting) failed(through *pass, err error) change {
 	e, te := f.e, asTokenError(err, f.sent)
 	if te.Class == ClassDead { // there is no grant, so it is the client that is refused
 		c := *te
@@ -155,6 +167,7 @@ func (f *minting) failed(err error) change {
 	asked := *f.t.Client
 	asked.Scopes = f.t.mintScopes()
 	why := explain(te, &asked)
+	through.failed(te, f.t.Client, why.jitter)
 	noteFailure(e.state, time.Now(), why)
 	e.state.Pending = nil // the record's history has it
 	f.err = e.problem(te)

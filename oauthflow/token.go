@@ -76,6 +76,9 @@ func (m *Manager) token(ctx context.Context, t Target, w want) (*Snapshot, error
 		}
 		d := rules.decide(v.conn, v.now(), w.about(v.conn, v.tok))
 		why, paused := h.paused(v, w)
+		if !paused && (d.step == begin || d.step == takeOver) {
+			why, paused = m.blocked(t, v, w)
+		}
 		serves := d.usable && !w.force
 		switch {
 		case d.step == disconnected || d.step == reauth || d.step == cool || d.step == expire && w.slot != "":
@@ -99,6 +102,20 @@ func (m *Manager) token(ctx context.Context, t Target, w want) (*Snapshot, error
 		}
 		// Somebody else's flight, which was after less than this: another round.
 	}
+}
+
+// blocked reports whether t's endpoint must be left alone now, and the error for
+// it.
+func (m *Manager) blocked(t Target, v *view, w want) (*ConnectionError, bool) {
+	key, err := refreshBreaker(t)
+	if err != nil {
+		return nil, false // the flight says so
+	}
+	refused := m.breakers.ask(key, w.force)
+	if refused == nil {
+		return nil, false
+	}
+	return refused.error(t.Key, v.conn.Status), true
 }
 
 // covers reports whether a flight for w does what other wants.
