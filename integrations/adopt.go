@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"strings"
+	"time"
 
 	"golang.org/x/oauth2"
 
@@ -74,6 +75,9 @@ func (r *Registry) Import(ctx context.Context, name string, token *oauth2.Token,
 	var conn *oauthflow.ConnectionError
 	switch {
 	case err == nil:
+		if err := r.stays(ctx, d, t, o.Actor); err != nil {
+			return Status{}, err
+		}
 		return r.status(ctx, d, c)
 	case ctx.Err() != nil:
 		return Status{}, ctx.Err()
@@ -83,6 +87,32 @@ func (r *Registry) Import(ctx context.Context, name string, token *oauth2.Token,
 		return Status{}, r.wrap(d, c, err)
 	}
 	return fail(ErrInvalid, err)
+}
+
+// staysLimit bounds how long an import is taken back.
+const staysLimit = 10 * time.Second
+
+// stays takes an import back if somebody has deleted the definition meanwhile:
+// that deletion has not seen the connection, and nobody would find it again. The
+// tokens are as good as before.
+func (r *Registry) stays(ctx context.Context, d *definition, t oauthflow.Target, actor string) error {
+	if d.source == SourceCode {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), staysLimit)
+	defer cancel()
+	if err := r.sync(ctx); err != nil {
+		r.alarm(ctx, err)
+		return nil
+	}
+	if r.defs.Load().stored[d.id] != nil {
+		return nil
+	}
+	gone := &Error{Integration: d.Name, Org: t.Key.Org, Kind: ErrNotFound, Detail: "somebody has deleted it meanwhile"}
+	if err := r.flows.Forget(ctx, t, actor); err != nil && !errors.Is(err, oauthflow.ErrNotConnected) {
+		gone.Err = err
+	}
+	return gone
 }
 
 // Export returns the tokens of the scope's own connection, its refresh token with
