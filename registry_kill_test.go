@@ -306,6 +306,8 @@ func killAt(t *testing.T, cfg registryConfig, step step, before map[string][]row
 	}
 	s.requireUsable(t)
 	if commits < step.commits {
+		// Each of several transactions has one event.
+		require.Len(t, after["bifrost_events"], len(before["bifrost_events"])+commits, told[0])
 		require.NoError(t, step.run(t.Context(), s), told[0])
 		after = s.rows(t)
 	}

@@ -72,7 +72,7 @@ type child struct {
 }
 
 // childPatience is how long a child may take for anything.
-const childPatience = time.Minute
+const childPatience = 2 * time.Minute
 
 func startChild(t *testing.T, cfg registryConfig) *child {
 	t.Helper()

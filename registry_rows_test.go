@@ -98,14 +98,17 @@ func contents(all map[string][]row) (list []row) {
 }
 
 // requireNoOrphans checks that nothing hangs on what does not exist, and that
-// every write of a definition has its event. left are organizations without
-// history.
+// every write of a definition and of settings has its event. left are
+// organizations without history.
 func requireNoOrphans(t *testing.T, all map[string][]row, left ...string) {
 	t.Helper()
 	live, known, written := map[string]bool{}, map[string]bool{}, map[string]int{}
 	for _, r := range all["bifrost_events"] {
-		if strings.HasPrefix(r["kind"], "definition_") {
+		switch kind := r["kind"]; {
+		case strings.HasPrefix(kind, "definition_"):
 			written[r["definition"]]++
+		case strings.HasPrefix(kind, "mapping_"), strings.HasPrefix(kind, "config_"):
+			written[r["definition"]+"/"+r["org"]]++
 		}
 	}
 	names := map[string]bool{}
@@ -120,6 +123,11 @@ func requireNoOrphans(t *testing.T, all map[string][]row, left ...string) {
 		}
 		if !slices.Contains(left, r["org"]) || live[id] {
 			require.Equal(t, r["version"], fmt.Sprint(written[id]), "writes and events of %s", name)
+		}
+	}
+	for _, r := range all["bifrost_settings"] {
+		if live[r["definition"]] && !slices.Contains(left, r["org"]) {
+			require.Equal(t, r["version"], fmt.Sprint(written[r["definition"]+"/"+r["org"]]), "writes and events of settings of %q", r["org"])
 		}
 	}
 	for _, r := range contents(all) {
