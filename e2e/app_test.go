@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -68,14 +70,25 @@ func (s *site) standIn(t *testing.T) string {
 	return place.Address
 }
 
-// freeAddr returns a loopback address nobody listens on.
+// nextPort is where freeAddr looks next: below the ports that systems give to
+// whoever asks for any, so that nobody takes one before its process listens.
+var nextPort atomic.Int32
+
+func init() { nextPort.Store(10_000 + rand.Int32N(5_000)) }
+
+// freeAddr returns a loopback address nobody listens on, another one each time.
 func freeAddr(t *testing.T) string {
 	t.Helper()
 	var lc net.ListenConfig
-	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()
+	for range 1000 {
+		addr := fmt.Sprintf("127.0.0.1:%d", nextPort.Add(1))
+		if l, err := lc.Listen(t.Context(), "tcp", addr); err == nil {
+			require.NoError(t, l.Close())
+			return addr
+		}
+	}
+	require.FailNow(t, "no port is free")
+	return ""
 }
 
 // app is one quickstart process.

@@ -24,8 +24,11 @@ func TestByHand(t *testing.T) {
 			defer cancel()
 			s := newSite(t, "OAUTH_FLOW="+flow)
 			a := s.start(t, s.addr())
-			_, script, found := strings.Cut(a.output.String(), "The same by hand:\n")
-			require.True(t, found)
+			const last = `/api/integrations/Directory?org=acme"`
+			require.NoError(t, poll(ctx, 10*time.Millisecond, func() (bool, error) {
+				return strings.Contains(a.output.String(), last), nil // it comes through a pipe
+			}), a.output)
+			_, script, _ := strings.Cut(a.output.String(), "The same by hand:\n")
 			script, _, _ = strings.Cut(script, "\ntime=") // the log
 			script = strings.ReplaceAll(script, "\nAnother integration", "\n# Another integration")
 			require.Equal(t, connects, strings.Contains(script, "/oauth/connect/"))

@@ -37,8 +37,17 @@ func TestTenants(t *testing.T) {
 			c := newClient(s.start(t, s.addr()))
 			api.users = "http://" + s.standIn(t) + "/v1.0/users"
 
+			var directory struct {
+				Items []struct {
+					ID string `json:"id"`
+				} `json:"items"`
+			}
+			_, err := c.call(ctx, http.MethodGet, "/api/orgs?q=st", nil, &directory)
+			require.NoError(t, err)
+			require.Len(t, directory.Items, 2, "east and west")
+
 			more["flow"] = flow
-			_, err := c.create(ctx, standInDefinition(s.standIn(t), api, more))
+			_, err = c.create(ctx, standInDefinition(s.standIn(t), api, more))
 			require.NoError(t, err)
 			for org, tenant := range tenants {
 				require.NoError(t, c.mapTo(ctx, created, org, tenant))
