@@ -127,6 +127,8 @@ type site struct {
 	raw      *sql.DB // the same, past Bifrost
 	dir      string
 	provider *oauthtest.Provider // of the application "client" with its secret
+
+	meanwhile func() // called before each request to the provider, unless nil
 }
 
 const (
@@ -177,6 +179,9 @@ func (s *site) provide(t *testing.T, secret string) {
 
 // RoundTrip implements http.RoundTripper.
 func (s *site) RoundTrip(req *http.Request) (*http.Response, error) {
+	if s.meanwhile != nil {
+		s.meanwhile()
+	}
 	return s.provider.RoundTripper().RoundTrip(req)
 }
 
@@ -208,6 +213,12 @@ func update(d *integrations.Definition) error {
 // connect begins to connect an account, and finishes it as a browser would.
 func (s *site) connect(t *testing.T, name, user string, opts ...integrations.Option) {
 	t.Helper()
+	require.NoError(t, s.tryConnect(t, name, user, opts...))
+}
+
+// tryConnect returns the callback's error.
+func (s *site) tryConnect(t *testing.T, name, user string, opts ...integrations.Option) error {
+	t.Helper()
 	started, err := s.Integrations.Connect(t.Context(), name, integrations.ConnectOptions{Principal: "admin", ReturnTo: "/"}, opts...)
 	require.NoError(t, err)
 	callback, err := s.provider.Authorize(t.Context(), started.AuthorizationURL, user)
@@ -227,7 +238,7 @@ func (s *site) connect(t *testing.T, name, user string, opts ...integrations.Opt
 		},
 		Allowed: func(tokenstore.Key) bool { return true },
 	})
-	require.NoError(t, err)
+	return err
 }
 
 // configure sets a secret config value in a scope.

@@ -186,6 +186,9 @@ func shareAsChild(t *testing.T, cfg registryConfig) {
 			_, err := fmt.Sscan(arg, &i)
 			require.NoError(t, err)
 			require.NoError(t, w.play(t.Context(), i))
+		case "delete":
+			_, err := s.Integrations.Delete(t.Context(), arg, w.me, integrations.Global())
+			require.NoError(t, err)
 		case "see":
 			require.NoError(t, s.see(t.Context(), arg))
 		case "say":
@@ -315,5 +318,28 @@ func TestTwoProcessesSeeEachOthersChanges(t *testing.T) {
 		c.ask(t, "say %s", word)
 		c.await(t)
 		require.NoError(t, s.see(t.Context(), word))
+	}
+}
+
+// A definition is deleted by one process while another one has sent a code to its
+// provider: nothing may be stored under it that nobody would ever find.
+func TestDeletedByAnotherProcessDuringACallback(t *testing.T) {
+	t.Parallel()
+	s, c := shared(t)
+	_, err := s.Integrations.Create(t.Context(), described("Graph", "", 1), admin)
+	require.NoError(t, err)
+	asked := false
+	s.meanwhile = func() {
+		if !asked {
+			asked = true
+			c.ask(t, "delete Graph")
+			c.await(t)
+		}
+	}
+	require.Error(t, s.tryConnect(t, "Graph", "alice", integrations.Org(sharedOrg)))
+	requireNoOrphans(t, s.rows(t))
+	require.NoError(t, s.Close()) // which waits for the revocation
+	for _, f := range s.provider.Families() {
+		require.Equal(t, "client", f.Revoked)
 	}
 }

@@ -201,6 +201,16 @@ func (r *Registry) Target(ctx context.Context, key tokenstore.Key) (oauthflow.Ta
 	return r.targetOf(ctx, key)
 }
 
+// Confirm reports, as the store has it at this moment, whether the definition of a
+// connection is still there; see oauthflow.Targets.
+func (r *Registry) Confirm(ctx context.Context, key tokenstore.Key) error {
+	if err := r.sync(ctx); err != nil {
+		return err
+	}
+	_, err := r.targetOf(ctx, key)
+	return err
+}
+
 // targetOf is Target from what is known. It may be called within a transaction.
 func (r *Registry) targetOf(ctx context.Context, key tokenstore.Key) (oauthflow.Target, error) {
 	d := r.defs.Load().byID(key.Definition)

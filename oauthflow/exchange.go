@@ -72,16 +72,20 @@ func (p *pending) exchange() (*Finished, error) {
 		return nil, p.fail(CallbackFailed, why.code, why.message, te)
 	}
 	got := (*tokens)(nil).merge(reply, "", time.Time{})
-	if _, gone := m.cfg.Targets.Target(ctx, p.flow.Key); errors.Is(gone, ErrGone) {
-		// Deleted while the provider was asked: nobody would ever find these tokens.
-		log.Info("oauthflow: the definition went away during an exchange; revoking what came")
-		m.within(func() { m.revoke(context.WithoutCancel(ctx), t, got) })
-		return nil, p.fail(CallbackFailed, "definition_gone", "the integration is no longer defined", gone)
-	}
 	through.succeeded()
+	if gone := p.gone(ctx); gone != nil {
+		return nil, p.giveBack(ctx, got, gone)
+	}
 	g, err := p.grant(reply)
 	if err == nil {
 		err = p.store(g, got, sent)
+	}
+	// Once more: whoever deletes the definition from here on finds the connection.
+	if gone := p.gone(ctx); err == nil && gone != nil {
+		if _, err := m.remove(ctx, t, "definition_gone", ""); err != nil {
+			log.Error("oauthflow: a connection of a definition that went away could not be removed", "error", err)
+		}
+		return nil, p.giveBack(ctx, got, gone)
 	}
 	if errors.Is(err, errOtherAccount) {
 		return nil, p.otherAccount()
@@ -95,6 +99,32 @@ func (p *pending) exchange() (*Finished, error) {
 		Key: p.flow.Key, Name: t.Name, ReturnTo: p.flow.ReturnTo, ExpiredCookie: p.cookie,
 		AccountID: g.accountID, AccountName: g.accountName,
 	}, nil
+}
+
+// gone is not nil if the definition was deleted while the provider was asked:
+// nobody would ever find what is stored under it then.
+func (p *pending) gone(ctx context.Context) error {
+	targets := p.m.cfg.Targets
+	confirm := func(ctx context.Context, key tokenstore.Key) error {
+		_, err := targets.Target(ctx, key)
+		return err
+	}
+	if c, ok := targets.(interface {
+		Confirm(ctx context.Context, key tokenstore.Key) error
+	}); ok {
+		confirm = c.Confirm
+	}
+	if err := confirm(ctx, p.flow.Key); errors.Is(err, ErrGone) {
+		return err
+	}
+	return nil
+}
+
+// giveBack revokes what came for a definition that is gone.
+func (p *pending) giveBack(ctx context.Context, got *tokens, gone error) error {
+	p.m.logger(p.target).Info("oauthflow: the definition went away during an exchange; revoking what came")
+	p.m.within(func() { p.m.revoke(context.WithoutCancel(ctx), p.target, got) })
+	return p.fail(CallbackFailed, "definition_gone", "the integration is no longer defined", gone)
 }
 
 // grant describes the new grant; what depends on the stored generation is missing.

@@ -50,6 +50,8 @@ var ErrGone = errors.New("oauthflow: the definition is gone")
 // the callback, and refreshes nobody waits for.
 type Targets interface {
 	// Target returns [ErrGone], wrapped or not, if the definition is gone. Any other
-	// error means that nobody knows at the moment.
+	// error means that nobody knows at the moment. Where it answers from memory, a
+	// method Confirm(context.Context, tokenstore.Key) error should say the same from
+	// the store: a callback asks it before and after it stores a grant.
 	Target(ctx context.Context, key tokenstore.Key) (Target, error)
 }
