@@ -72,6 +72,15 @@ type Config struct {
 	// 0: for good.
 	EventRetention time.Duration
 
+	// Refreshers is how many connections are renewed at once in the background; default
+	// 16. Negative: none, so that this process renews only what is asked for.
+	Refreshers int
+
+	// KeepAlive is how often a connection is renewed that nobody uses, so that its
+	// grant stays alive, or is seen to be dead; default 7 days. Connections that were
+	// used within a day are renewed shortly before their access token ends.
+	KeepAlive time.Duration
+
 	// Logger defaults to slog.Default(). No secret is logged at any level.
 	Logger *slog.Logger
 }
@@ -160,7 +169,7 @@ func New(cfg Config) (*Bifrost, error) {
 	registry, err := integrations.New(integrations.Config{
 		BaseURL: base, Tokens: tokens, Definitions: cfg.Store.Definitions(), InTx: cfg.Store.InTx, Sealer: sealer,
 		SingleTenant: cfg.SingleTenant, Staleness: cfg.Staleness, Egress: cfg.Egress, EgressProxy: cfg.EgressProxy,
-		EventRetention: cfg.EventRetention, Transport: cfg.Transport, APITransport: cfg.APITransport, Logger: cfg.Logger,
+		EventRetention: cfg.EventRetention, Refreshers: cfg.Refreshers, KeepAlive: cfg.KeepAlive, Transport: cfg.Transport, APITransport: cfg.APITransport, Logger: cfg.Logger,
 	})
 	if err != nil {
 		return nil, err
@@ -175,8 +184,8 @@ func New(cfg Config) (*Bifrost, error) {
 	return b, nil
 }
 
-// Start begins background work: following other processes' changes, and running
-// workflows. It returns at once; the work ends with ctx or [Bifrost.Close].
+// Start begins background work: following other processes' changes, renewing
+// connections before anybody has to wait, and running workflows. It returns at once; the work ends with ctx or [Bifrost.Close].
 // Starting twice, or after Close, is an error.
 func (b *Bifrost) Start(ctx context.Context) error {
 	b.mu.Lock()

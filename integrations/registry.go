@@ -50,6 +50,11 @@ type Config struct {
 	EgressProxy bool
 	// EventRetention is how long events are kept; 0: for good.
 	EventRetention time.Duration
+	// Refreshers is how many connections are renewed at once in the background;
+	// default 16, negative: this process renews only what is asked for.
+	Refreshers int
+	// KeepAlive is how often a connection is renewed that nobody uses; default 7 days.
+	KeepAlive time.Duration
 	// Logger defaults to slog.Default().
 	Logger *slog.Logger
 }
@@ -96,6 +101,7 @@ func New(cfg Config) (*Registry, error) {
 	}
 	r.flows, err = oauthflow.New(oauthflow.Config{
 		Store: cfg.Tokens, Sealer: cfg.Sealer, Targets: r, Transport: cfg.Transport, Also: r.sync,
+		Refreshers: max(0, cfg.Refreshers), KeepAlive: cfg.KeepAlive,
 		Logger: cfg.Logger, Staleness: cfg.Staleness, Secure: cfg.BaseURL.Scheme == "https",
 	})
 	if err != nil {
@@ -104,21 +110,25 @@ func New(cfg Config) (*Registry, error) {
 	return r, nil
 }
 
-// Run follows changes made by other processes until ctx ends. Without it Get
-// works too, but reads the records every time. It also removes events that are
-// older than Config.EventRetention.
+// Run follows changes made by other processes, and renews connections before
+// anybody has to wait, until ctx ends. Without it Get works too, but reads the
+// records every time. It also removes events that are older than
+// Config.EventRetention.
 func (r *Registry) Run(ctx context.Context) error {
-	if r.cfg.EventRetention <= 0 {
-		return r.flows.Run(ctx)
-	}
 	ctx, cancel := context.WithCancel(ctx)
-	pruned := make(chan struct{})
-	go func() {
-		defer close(pruned)
-		r.prune(ctx)
-	}()
-	defer func() { <-pruned }()
+	var beside sync.WaitGroup
+	defer beside.Wait()
 	defer cancel()
+	if r.cfg.EventRetention > 0 {
+		beside.Go(func() { r.prune(ctx) })
+	}
+	if r.cfg.Refreshers >= 0 {
+		beside.Go(func() {
+			if err := r.flows.KeepFresh(ctx); err != nil {
+				r.cfg.Logger.ErrorContext(ctx, "integrations: nothing is renewed in the background", "error", err)
+			}
+		})
+	}
 	return r.flows.Run(ctx)
 }
 

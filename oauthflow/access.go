@@ -113,7 +113,7 @@ func (a accessTimes) endedOnArrival() bool {
 // revive takes note that the refresh token has just worked, for a slot other than
 // the grant's own. A verdict falls, since this is evidence against it; so does the
 // record of a failure, unless it was the own access token's.
-func revive(c *tokenstore.Connection, now time.Time) {
+func (r received) revive(c *tokenstore.Connection, now time.Time) {
 	switch {
 	case c.Status == tokenstore.ReauthRequired && !changedReason(c.Reason):
 	case c.Status == tokenstore.Degraded && c.HasAccessToken &&
@@ -125,7 +125,7 @@ func revive(c *tokenstore.Connection, now time.Time) {
 	switch {
 	case !c.HasRefreshToken:
 	case c.HasAccessToken:
-		c.DueAt = renewAt(c)
+		c.DueAt = nextVisit(c, !r.idle, cmp.Or(r.keepAlive, defaultKeepAlive))
 	default:
 		c.DueAt = now
 	}

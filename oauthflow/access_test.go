@@ -123,7 +123,7 @@ func TestCommitOfASlot(t *testing.T) {
 			require.True(t, c.HasAccessToken)
 			if tt.healed {
 				require.Equal(t, tokenstore.Active, c.Status)
-				require.Equal(t, renewAt(c), c.DueAt)
+				require.Equal(t, nextVisit(c, true, defaultKeepAlive), c.DueAt)
 				require.True(t, c.RetryAt.IsZero())
 			} else {
 				require.Equal(t, tt.status, c.Status)

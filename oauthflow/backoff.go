@@ -1,8 +1,6 @@
 package oauthflow
 
 import (
-	"hash/fnv"
-	"strconv"
 	"time"
 
 	"github.com/bifrost-go/bifrost/tokenstore"
@@ -43,7 +41,8 @@ func fail(c *tokenstore.Connection, now time.Time, f failure) {
 	if c.Status == tokenstore.ReauthRequired && !changedReason(c.Reason) {
 		return // a verdict stands until there is evidence against it
 	}
-	c.Status, c.Reason, c.DueAt = tokenstore.Degraded, reason, c.RetryAt
+	c.Status, c.Reason = tokenstore.Degraded, reason
+	c.DueAt = later(c.RetryAt, afterFailure(now, c.Failures, f.jitter))
 	if f.class == ClassUnclassified && c.Failures >= unclassifiedTimes &&
 		now.Sub(c.FirstFailureAt) >= unclassifiedSpan && !usable(c, now) {
 		giveUp(c, reason)
@@ -85,9 +84,7 @@ func renewAt(c *tokenstore.Connection) time.Time {
 		return time.Time{}
 	}
 	margin := min(longestMargin, max(0, c.ExpiresAt.Sub(c.ObtainedAt)/marginShare))
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(c.GrantID + strconv.FormatInt(c.Generation, 10)))
-	return c.ExpiresAt.Add(-margin + margin/4*time.Duration(h.Sum32()%256)/256)
+	return c.ExpiresAt.Add(-margin + share(margin/4, spread(c)))
 }
 
 // due reports whether the access token should be renewed.

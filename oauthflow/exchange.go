@@ -170,6 +170,7 @@ func (h *Handle) connect(ctx context.Context, g grant, tok *tokens, obtained sto
 	if err != nil {
 		return err
 	}
+	g.keepAlive = h.m.cfg.KeepAlive
 	for c.GrantID != g.id { // else an earlier write came through after all
 		g.generation = c.Generation + 1
 		if g.sealed, err = tok.seal(ctx, h.m.cfg.Sealer, h.key, g.generation); err != nil {

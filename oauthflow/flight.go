@@ -41,15 +41,7 @@ func (h *Handle) join(t Target, w want, beside bool) *flight {
 	defer h.mu.Unlock()
 	f := h.flight
 	if f == nil {
-		f = &flight{h: h, t: t, want: w, rules: rulesOf(h.m.cfg.Timing, &t.Client.Provider), done: make(chan struct{})}
-		f.ctx, f.cancel = context.WithTimeout(h.m.ctx, 2*h.m.cfg.Timing.Attempt)
-		if !h.m.start(f.run) {
-			f.cancel()
-			f.err = unreadable(t.Key, reasonClosed, ErrClosed)
-			close(f.done)
-			return f
-		}
-		h.flight = f
+		f = h.depart(t, w)
 	}
 	switch {
 	case f.want.slot != w.slot: // he waits for its end only
@@ -59,6 +51,49 @@ func (h *Handle) join(t Target, w want, beside bool) *flight {
 		f.waiters++
 	}
 	return f
+}
+
+// depart starts a flight. h.mu is held.
+func (h *Handle) depart(t Target, w want) *flight {
+	f := &flight{h: h, t: t, want: w, rules: rulesOf(h.m.cfg.Timing, &t.Client.Provider), done: make(chan struct{})}
+	f.ctx, f.cancel = context.WithTimeout(h.m.ctx, 2*h.m.cfg.Timing.Attempt)
+	if h.m.start(f.run) {
+		h.flight = f
+		return f
+	}
+	f.cancel()
+	f.err = unreadable(t.Key, reasonClosed, ErrClosed)
+	close(f.done)
+	return f
+}
+
+// errElsewhere: somebody else is renewing the connection already.
+var errElsewhere = errors.New("oauthflow: a refresh is under way elsewhere")
+
+// walk renews what is due for the background, unless that is being done already,
+// here or in another process: the attempt in the record is the lease.
+func (h *Handle) walk(ctx context.Context, t Target) error {
+	h.mu.Lock()
+	if h.flight != nil {
+		h.mu.Unlock()
+		return errElsewhere
+	}
+	f := h.depart(t, want{walk: true})
+	f.waiters++
+	h.mu.Unlock()
+	_, err := f.wait(ctx, "")
+	return err
+}
+
+// quit ends a flight in which the background has nobody to wait with.
+func (f *flight) quit() bool {
+	f.h.mu.Lock()
+	defer f.h.mu.Unlock()
+	if !f.want.walk || f.waiters > 1 || f.beside {
+		return false
+	}
+	f.leave()
+	return true
 }
 
 // wait waits for the flight's end, or ctx's. Each join without beside is followed
@@ -129,6 +164,9 @@ func (f *flight) renew() (*Snapshot, error) {
 		case disconnected, reauth, cool:
 			return nil, v.without(d, f.t.Access, nil)
 		case wait:
+			if f.quit() {
+				return nil, errElsewhere
+			}
 			poll = min(poll, d.until.Sub(v.conn.ReadAt)+time.Millisecond)
 		case clearStale, restamp, lose, expire:
 			_, err = h.update(f.ctx, func(c *tokenstore.Connection, now time.Time) error {

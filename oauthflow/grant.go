@@ -104,12 +104,16 @@ func changedReason(reason string) bool {
 }
 
 // markChanged records that a grant does not fit its definition. A verdict of the
-// provider's stands.
-func markChanged(c *tokenstore.Connection, reason string) error {
+// provider's stands. It is looked at again now and then, since definitions are
+// changed back.
+func markChanged(c *tokenstore.Connection, now time.Time, reason string) error {
 	if !c.Connected() || c.Reason == reason || c.Status == tokenstore.ReauthRequired && !changedReason(c.Reason) {
 		return errMoved
 	}
 	giveUp(c, reason)
+	if c.HasRefreshToken {
+		c.DueAt = now.Add(changedPause)
+	}
 	return nil
 }
 
@@ -118,14 +122,12 @@ func markChanged(c *tokenstore.Connection, reason string) error {
 const markPause = time.Minute
 
 // unmarkChanged records that a grant fits its definition again.
-func unmarkChanged(c *tokenstore.Connection, now time.Time) error {
+func unmarkChanged(c *tokenstore.Connection, now time.Time, keepAlive time.Duration) error {
 	if c.Status != tokenstore.ReauthRequired || !changedReason(c.Reason) || now.Sub(c.UpdatedAt) < markPause {
 		return errMoved
 	}
 	heal(c)
-	if c.HasRefreshToken {
-		c.DueAt = renewAt(c)
-	}
+	c.DueAt = nextVisit(c, true, keepAlive)
 	c.Log(eventHealed, "", "")
 	return nil
 }

@@ -18,6 +18,7 @@ type Handle struct {
 
 	last  atomic.Pointer[view]
 	epoch atomic.Uint64 // rises when the change feed names the key
+	used  atomic.Int64  // about when somebody asked for the token last, in Unix seconds
 
 	// unsaved are tokens that the store has not taken yet; nil usually.
 	unsaved atomic.Pointer[unsaved]
@@ -68,6 +69,7 @@ func (h *Handle) Current() (s *Snapshot, ok bool) {
 	if v.snap == nil || !v.fits.Load() || !v.snap.Fresh(now) {
 		return nil, false
 	}
+	h.touch(now)
 	return v.snap, true
 }
 

@@ -37,6 +37,15 @@ type Config struct {
 	// Timing defaults to values that fit every provider.
 	Timing Timing
 
+	// Refreshers is how many connections [Manager.KeepFresh] renews at once; default
+	// 16. One provider's host never has them all.
+	Refreshers int
+	// KeepAlive is how often KeepFresh renews a connection that nobody uses, so that
+	// the grant stays alive, or is seen to be dead. Default 7 days. A connection that
+	// somebody asked for within a day is renewed whenever its access token is about
+	// to end.
+	KeepAlive time.Duration
+
 	// FlowLife is how long a person has from Start to Callback. Default 10 min.
 	FlowLife time.Duration
 	// MaxOpenFlows is how many flows one principal may have open; the oldest is
@@ -58,6 +67,13 @@ type Manager struct {
 	sources   sourceMap
 	mints     mints
 	breakers  breakers
+	counters  counters
+
+	// visits are handles of connections at which only the background looks.
+	visitMu sync.Mutex
+	visits  map[tokenstore.Key]*Handle
+	walking atomic.Bool // while KeepFresh runs
+	claims  chan tokenstore.Key
 
 	// followed is this machine's clock before the last successful look at the
 	// change feed; nil while nobody looks.
@@ -80,8 +96,8 @@ func New(cfg Config) (*Manager, error) {
 	if err := cfg.Timing.Validate(); err != nil {
 		return nil, err
 	}
-	if cfg.Staleness < 0 || cfg.FlowLife < 0 || cfg.MaxOpenFlows < 0 {
-		return nil, errors.New("oauthflow: Config.Staleness, FlowLife and MaxOpenFlows must not be negative")
+	if cfg.Staleness < 0 || cfg.FlowLife < 0 || cfg.MaxOpenFlows < 0 || cfg.Refreshers < 0 || cfg.KeepAlive < 0 {
+		return nil, errors.New("oauthflow: Config.Staleness, FlowLife, MaxOpenFlows, Refreshers and KeepAlive must not be negative")
 	}
 	cfg.Timing = cfg.Timing.withDefaults()
 	if cfg.Logger == nil {
@@ -99,8 +115,14 @@ func New(cfg Config) (*Manager, error) {
 	if cfg.MaxOpenFlows == 0 {
 		cfg.MaxOpenFlows = 8
 	}
+	if cfg.Refreshers == 0 {
+		cfg.Refreshers = 16
+	}
+	if cfg.KeepAlive == 0 {
+		cfg.KeepAlive = defaultKeepAlive
+	}
 	m := &Manager{
-		cfg: cfg, log: cfg.Logger,
+		cfg: cfg, log: cfg.Logger, claims: make(chan tokenstore.Key, maxClaims),
 		requester: &Requester{Transport: cfg.Transport, Timeout: cfg.Timing.Request},
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
@@ -113,7 +135,13 @@ func (m *Manager) Handle(key tokenstore.Key) *Handle {
 	if h := m.handles.Load(key); h != nil {
 		return h
 	}
-	return m.handles.LoadOrStore(key, &Handle{m: m, key: key})
+	m.visitMu.Lock()
+	defer m.visitMu.Unlock()
+	h := m.visits[key] // its refresh is this caller's, too
+	if h == nil {
+		h = &Handle{m: m, key: key}
+	}
+	return m.handles.LoadOrStore(key, h)
 }
 
 // Load returns the stored record, for showing it. Its error is the store's.

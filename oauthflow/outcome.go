@@ -1,6 +1,7 @@
 package oauthflow
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -34,6 +35,7 @@ func notSent(c *tokenstore.Connection, now time.Time, p presentation) error {
 		c.Attempt = nil
 		if c.Status == tokenstore.ReauthRequired && c.Reason == ReasonLostRotation {
 			heal(c)
+			c.DueAt = now.Add(backgroundPause) // the verdict had cleared it
 			c.Log(eventHealed, "", "")
 		}
 	case a.ID == p.id:
@@ -104,6 +106,9 @@ type received struct {
 	expiresAt  time.Time // absolute expiry; zero: lifetime says
 	scopes     []string  // granted; nil: the provider did not say
 	problem    *failure  // why there is no access token; nil if there is one
+
+	idle      bool          // nobody has asked for the connection lately
+	keepAlive time.Duration // how often it is renewed nevertheless; 0: the default
 }
 
 // commit stores what a presentation brought. Neither the status nor who holds the
@@ -154,7 +159,7 @@ func (r received) put(c *tokenstore.Connection, now time.Time, ago time.Duration
 	c.Generation, c.Sealed = r.generation, r.sealed
 	c.HasAccessToken, c.HasRefreshToken = r.access, r.refresh
 	if r.slot {
-		revive(c, now) // everything else the reply says is about its slot
+		r.revive(c, now) // everything else the reply says is about its slot
 		return
 	}
 	c.ObtainedAt, c.ExpiresAt, c.DueAt = time.Time{}, time.Time{}, time.Time{}
@@ -174,17 +179,12 @@ func (r received) put(c *tokenstore.Connection, now time.Time, ago time.Duration
 		c.ExpiresAt = c.ObtainedAt.Add(r.lifetime)
 	}
 	heal(c)
-	if c.ExpiresAt.IsZero() {
-		return
-	}
 	if r.lifetime < 0 || !r.expiresAt.IsZero() && !now.Before(r.expiresAt) {
 		c.Status, c.Reason, c.RetryAt = tokenstore.Degraded, ReasonExpiredOnArrival, now.Add(arrivalPause)
 		c.LastError = &tokenstore.Failure{Code: ReasonExpiredOnArrival, At: now, Message: "The provider sent an access token that " +
 			"had expired already; check its expires_in, and this server's clock."}
 	}
-	if c.HasRefreshToken {
-		c.DueAt = renewAt(c)
-	}
+	c.DueAt = nextVisit(c, !r.idle, cmp.Or(r.keepAlive, defaultKeepAlive))
 }
 
 // heal makes a connection active and forgets its failures.

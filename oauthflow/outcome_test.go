@@ -34,7 +34,7 @@ func TestCommitStoresWhatCame(t *testing.T) {
 		},
 		"unknown lifetime": {
 			received{generation: 8, access: true, refresh: true},
-			time.Time{}, tokenstore.Active, "", time.Time{}, false,
+			time.Time{}, tokenstore.Active, "", time.Time{}, true,
 		},
 		"absolute expiry": {
 			received{generation: 8, access: true, refresh: true, expiresAt: at(2 * time.Hour)},
@@ -235,18 +235,18 @@ func TestConnectLeavesNothingOfTheOldGrant(t *testing.T) {
 
 func TestChangedIsSoft(t *testing.T) {
 	c := good()
-	require.NoError(t, markChanged(c, ReasonEntityChanged))
+	require.NoError(t, markChanged(c, at(0), ReasonEntityChanged))
 	require.Equal(t, tokenstore.ReauthRequired, c.Status)
-	require.ErrorIs(t, markChanged(c, ReasonEntityChanged), errMoved, "once")
-	require.NoError(t, markChanged(c, ReasonClientChanged))
+	require.ErrorIs(t, markChanged(c, at(0), ReasonEntityChanged), errMoved, "once")
+	require.NoError(t, markChanged(c, at(0), ReasonClientChanged))
 	require.Equal(t, ReasonClientChanged, c.Reason)
 
 	c.UpdatedAt = at(0)
-	require.ErrorIs(t, unmarkChanged(c, at(59*time.Second)), errMoved, "two processes must not write against each other")
-	require.NoError(t, unmarkChanged(c, at(time.Minute)))
+	require.ErrorIs(t, unmarkChanged(c, at(59*time.Second), defaultKeepAlive), errMoved, "two processes must not write against each other")
+	require.NoError(t, unmarkChanged(c, at(time.Minute), defaultKeepAlive))
 	require.Equal(t, tokenstore.Active, c.Status)
 
 	c.Status, c.Reason = tokenstore.ReauthRequired, ReasonInvalidGrant
-	require.ErrorIs(t, markChanged(c, ReasonEntityChanged), errMoved, "the provider's verdict stands")
-	require.ErrorIs(t, unmarkChanged(c, at(time.Hour)), errMoved)
+	require.ErrorIs(t, markChanged(c, at(0), ReasonEntityChanged), errMoved, "the provider's verdict stands")
+	require.ErrorIs(t, unmarkChanged(c, at(time.Hour), defaultKeepAlive), errMoved)
 }

@@ -70,6 +70,9 @@ type want struct {
 	generation int64
 	rejected   bool // an API answered 401 to its access token
 	force      bool // renew although the token is good and although a cool-down runs
+	// walk says that the background asks: what is due by DueAt is renewed although
+	// the token is good.
+	walk bool
 	// stored is what the record's sealed tokens say of a slot other than "".
 	stored accessTimes
 }
@@ -105,7 +108,7 @@ func (r rules) decide(c *tokenstore.Connection, now time.Time, w want) decision 
 		return decision{step: disconnected}
 	}
 	if w.generation != c.Generation {
-		w = want{slot: w.slot}
+		w = want{slot: w.slot, walk: w.walk}
 	}
 	held, end := usable(c, now), c.ExpiresAt // until when there is something to lose
 	c = w.view(c, now)
@@ -127,7 +130,7 @@ func (r rules) next(c *tokenstore.Connection, now time.Time, w want, usable, hel
 	switch {
 	case c.Status == tokenstore.ReauthRequired && !changedReason(c.Reason):
 		return reauth, time.Time{}
-	case usable && !w.force && !due(c, now):
+	case usable && !w.force && !due(c, now) && !(w.walk && visitDue(c, now)):
 		return serve, time.Time{}
 	case !c.HasRefreshToken && usable:
 		return serve, time.Time{}

@@ -98,5 +98,6 @@ func (s *source) Current() (*Snapshot, bool) {
 	if snap == nil || !snap.Fresh(now) {
 		return nil, false
 	}
+	s.h.touch(now)
 	return snap, true
 }

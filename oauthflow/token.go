@@ -63,6 +63,7 @@ func (m *Manager) token(ctx context.Context, t Target, w want) (*Snapshot, error
 		return nil, unreadable(t.Key, reasonAccess, err)
 	}
 	h, rules := m.Handle(t.Key), rulesOf(m.cfg.Timing, &t.Client.Provider)
+	h.touch(time.Now())
 	for {
 		v, err := h.known(ctx)
 		if err != nil {
@@ -70,6 +71,9 @@ func (m *Manager) token(ctx context.Context, t Target, w want) (*Snapshot, error
 		}
 		if err := m.fits(ctx, h, v, t); err != nil {
 			return nil, err
+		}
+		if m.walking.Load() && claimable(v.conn, v.now(), m.cfg.KeepAlive) {
+			m.claim(t.Key)
 		}
 		if u := h.unsaved.Load(); u != nil && u.p.on(v.conn) {
 			return u.token(w)
@@ -196,10 +200,12 @@ func (m *Manager) fits(ctx context.Context, h *Handle, v *view, t Target) error 
 	}
 	if reason == "" {
 		if changedReason(v.conn.Reason) && v.now().Sub(v.conn.UpdatedAt) >= markPause {
-			_, err = h.update(ctx, unmarkChanged)
+			_, err = h.update(ctx, func(c *tokenstore.Connection, now time.Time) error {
+				return unmarkChanged(c, now, m.cfg.KeepAlive)
+			})
 		}
 	} else if v.conn.Reason != reason {
-		_, err = h.update(ctx, func(c *tokenstore.Connection, _ time.Time) error { return markChanged(c, reason) })
+		_, err = h.update(ctx, func(c *tokenstore.Connection, now time.Time) error { return markChanged(c, now, reason) })
 		m.logger(t).WarnContext(ctx, "oauthflow: the definition no longer fits the grant; somebody must connect again", "reason", reason)
 	}
 	if err != nil && !errors.Is(err, errMoved) {

@@ -76,6 +76,9 @@ func (m *Manager) follow(ctx context.Context, position int64) (int64, error) {
 		for _, key := range keys {
 			if h := m.handles.Load(key); h != nil {
 				h.epoch.Add(1)
+				if h.usedLately(time.Now()) {
+					m.claim(key) // another process may think that nobody uses it
+				}
 			}
 		}
 		position = next

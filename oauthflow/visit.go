@@ -1,0 +1,103 @@
+package oauthflow
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/bifrost-go/bifrost/tokenstore"
+)
+
+// visit renews one connection that is due. Whatever comes of it, the connection is
+// not due any more afterwards, or rests here: nothing may stay at the head of the
+// index and be looked at for ever.
+func (r *refresher) visit(ctx context.Context, endpoint breakerKey, key tokenstore.Key) {
+	m := r.m
+	t, err := m.cfg.Targets.Target(ctx, key) // the queue may have been long
+	switch {
+	case ctx.Err() != nil:
+		return
+	case err != nil:
+		r.aimless(ctx, key, err)
+		return
+	case t.Client.Flow == ClientCredentials:
+		r.never(ctx, key)
+		return
+	}
+	rules := rulesOf(m.cfg.Timing, &t.Client.Provider)
+	if refused := m.breakers.ask(endpoint, false); refused != nil {
+		r.putOff(ctx, key, rules, max(refused.wait, blockedPause(refused.why.class)))
+		return
+	}
+	h, release := m.visitor(key)
+	defer release()
+	m.counters.visits.Add(1)
+	err = h.walk(ctx, t)
+	if ctx.Err() != nil {
+		return
+	}
+	v := h.last.Load()
+	switch {
+	case v == nil, errors.Is(err, errElsewhere) && v.conn.Attempt == nil:
+		r.rest(ctx, key, backgroundPause) // the store is away, or somebody here is at it
+	case v.conn.Attempt != nil && v.conn.Attempt.Deadline.After(v.now()):
+		r.rest(ctx, key, min(v.conn.Attempt.Deadline.Sub(v.now())+time.Second, m.cfg.Timing.Attempt))
+	case visitDue(v.conn, v.now()):
+		r.putOff(ctx, key, rules, backgroundPause)
+	}
+}
+
+// blockedPause is for how long connections are left alone whose endpoint's breaker
+// is open. Callers find out sooner that it has closed, and renew.
+func blockedPause(c Class) time.Duration {
+	if c == ClassOperator {
+		return time.Hour
+	}
+	return 5 * time.Minute
+}
+
+// aimless deals with a connection of which nobody here knows how to renew it.
+// Another process may, during a deploy, so that it stays in the index.
+func (r *refresher) aimless(ctx context.Context, key tokenstore.Key, why error) {
+	pause := 5 * time.Minute
+	if errors.Is(why, ErrGone) {
+		pause = changedPause
+	} else {
+		r.m.log.WarnContext(ctx, "oauthflow: a connection that is due cannot be renewed in the background",
+			"definition", key.Definition, "org", key.Org, "error", why)
+	}
+	r.putOff(ctx, key, rules{Timing: r.m.cfg.Timing}, pause)
+}
+
+// putOff writes down when to look again: after pause, and up to as long again.
+func (r *refresher) putOff(ctx context.Context, key tokenstore.Key, rules rules, pause time.Duration) {
+	pause += share(pause, jitter())
+	r.write(ctx, key, func(c *tokenstore.Connection, now time.Time) error { return rules.putOff(c, now, pause) })
+}
+
+// never takes a connection out of the index.
+func (r *refresher) never(ctx context.Context, key tokenstore.Key) {
+	r.write(ctx, key, func(c *tokenstore.Connection, now time.Time) error {
+		if !visitDue(c, now) {
+			return errMoved
+		}
+		c.DueAt = time.Time{}
+		return nil
+	})
+}
+
+func (r *refresher) write(ctx context.Context, key tokenstore.Key, do change) {
+	h, release := r.m.visitor(key)
+	defer release()
+	ctx, cancel := context.WithTimeout(ctx, r.m.cfg.Timing.Record)
+	defer cancel()
+	_, err := h.update(ctx, do)
+	if err == nil || errors.Is(err, errMoved) {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.resting) < maxResting {
+		r.resting[key] = time.Now().Add(backgroundPause)
+	}
+}
