@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/bifrost-go/bifrost/internal/scope"
 	"github.com/bifrost-go/bifrost/oauthflow"
 	"github.com/bifrost-go/bifrost/tokenstore"
 )
@@ -120,6 +121,9 @@ func (r *Registry) stays(ctx context.Context, d *definition, t oauthflow.Target,
 // [Registry.Forget] once they have arrived. Disconnecting would revoke them. actor is
 // who asked, for the history.
 func (r *Registry) Export(ctx context.Context, name, actor string, opts ...Option) (*oauth2.Token, error) {
+	if scope.RunFrom(ctx) != nil {
+		return nil, &Error{Integration: name, Kind: ErrForbiddenOrg, Detail: "workflow runs never see refresh tokens"}
+	}
 	d, c, t, err := r.grantTarget(ctx, name, opts)
 	if err != nil {
 		return nil, err
@@ -158,6 +162,9 @@ func (r *Registry) Forget(ctx context.Context, name, actor string, opts ...Optio
 
 // grantTarget finds the chosen connection of a definition that people connect.
 func (r *Registry) grantTarget(ctx context.Context, name string, opts []Option) (*definition, choice, oauthflow.Target, error) {
+	if err := mayManage(ctx, name); err != nil {
+		return nil, choice{}, oauthflow.Target{}, err
+	}
 	d, c, err := r.usable(ctx, name, opts)
 	if err != nil {
 		return nil, c, oauthflow.Target{}, err

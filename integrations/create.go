@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/google/uuid"
 
 	"github.com/bifrost-go/bifrost/internal/scope"
-	"github.com/bifrost-go/bifrost/oauthflow"
 	"github.com/bifrost-go/bifrost/tokenstore"
 )
 
@@ -27,10 +24,8 @@ const (
 	reasonOrgDeleted = "org_deleted"
 )
 
-const (
-	writeAgain  = 5 // how often a write is tried against others
-	fieldSecret = "oauth.client_secret"
-)
+// writeAgain is how often a write is tried against others.
+const writeAgain = 5
 
 // Create stores a definition made at run time. Its requests go to public
 // addresses only, unless Config.Egress opens others. actor is who did it, for the
@@ -39,6 +34,9 @@ const (
 // Errors are *[InvalidError], which names the fields that are wrong, or *Error:
 // ErrExists if the organization (or the global scope) has one of this name.
 func (r *Registry) Create(ctx context.Context, d Definition, actor string) (Status, error) {
+	if err := mayManage(ctx, d.Name); err != nil {
+		return Status{}, err
+	}
 	if err := r.upToDate(ctx); err != nil {
 		return Status{}, r.unread(ctx, d.Name, d.Org, err)
 	}
@@ -50,14 +48,14 @@ func (r *Registry) Create(ctx context.Context, d Definition, actor string) (Stat
 	if r.defs.Load().byName[defName{d.Org, d.Name}] != nil {
 		return Status{}, &Error{Integration: d.Name, Org: d.Org, Kind: ErrExists}
 	}
-	err := r.write(ctx, d, record, actor, eventCreated)
+	record, err := r.write(ctx, d, newAuthority(d.OAuth), record, actor, eventCreated)
 	if errors.Is(err, ErrNameTaken) {
 		return Status{}, &Error{Integration: d.Name, Org: d.Org, Kind: ErrExists, Err: err}
 	}
 	if err != nil {
 		return Status{}, err
 	}
-	return r.written(ctx, record.ID, d)
+	return r.written(ctx, record)
 }
 
 // Update changes a stored definition. change gets it without its client secret;
@@ -66,10 +64,15 @@ func (r *Registry) Create(ctx context.Context, d Definition, actor string) (Stat
 // definition it is: an organization's own, or the global one.
 //
 // Whoever changes where secrets and tokens go must know the client secret: with a
-// change of a URL, the issuer, the API hosts, the client id or its authentication,
-// or the variables, it must be given again. Connections made before a change of a
-// URL, the issuer or the client must be connected again; they are not sent
-// anything, and work once more if the change is taken back.
+// change of a URL, the issuer, the API hosts, the client id, its authentication, the
+// flow, the variables or the response mapping, it must be given again. Connections
+// made before a change of a URL, the issuer or the client must be connected again;
+// they are not sent anything, and work once more if the change is taken back.
+//
+// What is given proves that only if it is the secret that the definition was created
+// with, or last changed with in this way. If it is not, because it is another
+// client's, was replaced since, or there is none, all connections must be connected
+// again, whatever is changed back later.
 func (r *Registry) Update(ctx context.Context, name, actor string, change func(d *Definition) error, opts ...Option) (Status, error) {
 	for try := 1; ; try++ {
 		old, err := r.changeable(ctx, name, opts)
@@ -83,7 +86,8 @@ func (r *Registry) Update(ctx context.Context, name, actor string, change func(d
 		if err := change(&d); err != nil {
 			return Status{}, err
 		}
-		if err := withOldSecret(&d, &old.Definition); err != nil {
+		by, err := authorize(&d, old)
+		if err != nil {
 			return Status{}, err
 		}
 		if d.Name != old.Name || d.Org != old.Org {
@@ -92,7 +96,7 @@ func (r *Registry) Update(ctx context.Context, name, actor string, change func(d
 		if err := r.fit(ctx, d, old.id); err != nil {
 			return Status{}, err
 		}
-		err = r.write(ctx, d, old.record, actor, eventChanged)
+		record, err := r.write(ctx, d, by, old.record, actor, eventChanged)
 		if errors.Is(err, ErrConflict) && try < writeAgain {
 			if err := r.sync(ctx); err != nil {
 				return Status{}, r.unread(ctx, name, old.Org, err)
@@ -102,7 +106,7 @@ func (r *Registry) Update(ctx context.Context, name, actor string, change func(d
 		if err != nil {
 			return Status{}, err
 		}
-		return r.written(ctx, old.id, d)
+		return r.written(ctx, record)
 	}
 }
 
@@ -131,14 +135,16 @@ func (r *Registry) fit(ctx context.Context, d Definition, id string) error {
 	return r.out.checkDefinition(ctx, def)
 }
 
-// write stores a definition over the record that was read, with its event.
-func (r *Registry) write(ctx context.Context, d Definition, record DefinitionRecord, actor, kind string) error {
-	record, err := r.seal(ctx, d, record, actor)
+// write stores a definition over the record that was read, with its event, and
+// returns what is stored.
+func (r *Registry) write(ctx context.Context, d Definition, by authority, record DefinitionRecord, actor, kind string) (DefinitionRecord, error) {
+	record, err := r.seal(ctx, d, by, record, actor)
 	if err != nil {
-		return err
+		return record, err
 	}
-	err = r.cfg.InTx(ctx, func(ctx context.Context) error {
-		if _, err := r.cfg.Definitions.PutDefinition(ctx, record); err != nil {
+	var stored DefinitionRecord
+	err = r.cfg.InTx(ctx, func(ctx context.Context) (err error) {
+		if stored, err = r.cfg.Definitions.PutDefinition(ctx, record); err != nil {
 			return err
 		}
 		return r.cfg.Tokens.AddEvents(ctx, tokenstore.Event{
@@ -147,19 +153,20 @@ func (r *Registry) write(ctx context.Context, d Definition, record DefinitionRec
 	})
 	switch {
 	case err == nil, errors.Is(err, ErrConflict), errors.Is(err, ErrNameTaken), ctx.Err() != nil:
-		return err
+		return stored, err
 	}
-	return fmt.Errorf("integrations: store definition %s: %w", d.Name, err)
+	return stored, fmt.Errorf("integrations: store definition %s: %w", d.Name, err)
 }
 
-// written returns the status of a definition that was just stored.
-func (r *Registry) written(ctx context.Context, id string, d Definition) (Status, error) {
+// written returns the status of a definition that was just stored. That is done: if
+// the store is away by now, the feed brings it later.
+func (r *Registry) written(ctx context.Context, record DefinitionRecord) (Status, error) {
 	if err := r.sync(ctx); err != nil {
-		return Status{}, r.unread(ctx, d.Name, d.Org, err)
+		r.alarm(ctx, err)
 	}
-	def := r.defs.Load().stored[id]
+	def := r.defs.Load().stored[record.ID]
 	if def == nil {
-		return Status{}, &Error{Integration: d.Name, Org: d.Org, Kind: ErrNotFound, Detail: "somebody has deleted it meanwhile"}
+		def = r.open(ctx, record)
 	}
 	s := scope.Scope{Kind: scope.Global}
 	if def.Org != "" {
@@ -170,7 +177,10 @@ func (r *Registry) written(ctx context.Context, id string, d Definition) (Status
 
 // changeable finds the stored definition that a scope owns.
 func (r *Registry) changeable(ctx context.Context, name string, opts []Option) (*definition, error) {
-	d, c, err := r.find(ctx, name, opts)
+	if err := mayManage(ctx, name); err != nil {
+		return nil, err
+	}
+	d, c, err := r.findWhole(ctx, name, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -197,54 +207,6 @@ func (d *definition) withoutSecret() Definition {
 		c.OAuth.ClientSecret = tokenstore.Secret{}
 	}
 	return c
-}
-
-// withOldSecret puts the old client secret into a changed definition, unless that
-// has a new one or needs none, or is one that the old secret must not go with.
-func withOldSecret(d, old *Definition) error {
-	d.secretKept = false
-	if d.OAuth == nil || !d.OAuth.ClientSecret.IsZero() || d.OAuth.ClientAuth == oauthflow.AuthNone ||
-		old.OAuth == nil || old.OAuth.ClientSecret.IsZero() {
-		return nil
-	}
-	if field := sensitiveChange(d, old); field != "" {
-		return invalid(fieldSecret, "must be given again in the same request, because "+field+" changes: "+
-			"whoever changes where secrets and tokens go must know it")
-	}
-	d.OAuth.ClientSecret = old.OAuth.ClientSecret
-	return nil
-}
-
-// sensitiveChange names a field whose change may lead secrets or tokens to
-// somebody else; empty if there is none.
-func sensitiveChange(d, old *Definition) string {
-	a, b := d.OAuth, old.OAuth
-	for _, f := range []struct {
-		field string
-		same  bool
-	}{
-		{"oauth.authorization_url", a.AuthorizationURL == b.AuthorizationURL},
-		{"oauth.token_url", a.TokenURL == b.TokenURL},
-		{"oauth.refresh_url", a.RefreshURL == b.RefreshURL},
-		{"oauth.revocation_url", a.RevocationURL == b.RevocationURL},
-		{"oauth.issuer", a.Issuer == b.Issuer},
-		{"oauth.client_id", a.ClientID == b.ClientID},
-		{"oauth.client_auth", authOf(a) == authOf(b)},
-		{"oauth.variables", sameVariables(a.Variables, b.Variables)},
-		{"api_hosts", slices.Equal(d.APIHosts, old.APIHosts)},
-		{"test_url", d.TestURL == old.TestURL},
-	} {
-		if !f.same {
-			return f.field
-		}
-	}
-	return ""
-}
-
-func sameVariables(a, b map[string]oauthflow.Variable) bool {
-	return maps.EqualFunc(a, b, func(v, w oauthflow.Variable) bool {
-		return v.Kind == w.Kind && v.AnyHost == w.AnyHost && slices.Equal(v.Hosts, w.Hosts)
-	})
 }
 
 func invalid(field, message string) error {

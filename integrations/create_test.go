@@ -2,6 +2,7 @@ package integrations_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"sync/atomic"
@@ -192,15 +193,78 @@ func TestSensitiveChangesNeedTheSecret(t *testing.T) {
 	}
 }
 
+// A session alone does not lead live tokens to another host, whatever the order of
+// the requests.
+func TestLiveTokensStayWhereTheyBelong(t *testing.T) {
+	evil := `{"api_hosts": ["evil.example.com"], "oauth": {"client_secret": %q}}`
+	for name, patches := range map[string][]string{
+		"made-up secret":    {fmt.Sprintf(evil, "made-up")},
+		"replaced before":   {`{"oauth": {"client_secret": "made-up"}}`, fmt.Sprintf(evil, "made-up")},
+		"by way of nothing": {`{"oauth": null, "api_hosts": ["evil.example.com"]}`, "whole"},
+		"by way of a public client": {
+			`{"api_hosts": ["evil.example.com"], "oauth": {"client_auth": "none"}}`,
+			`{"oauth": {"client_auth": "client_secret_post", "client_secret": "made-up"}}`,
+		},
+		"by way of another client": {
+			`{"oauth": {"client_id": "other", "client_secret": "made-up"}}`, fmt.Sprintf(evil, "made-up"),
+			`{"oauth": {"client_id": "client", "client_secret": "made-up"}}`,
+		},
+		"refresh token for access token": {`{"oauth": {"response": {"access_token": "refresh_token"}, "client_secret": "made-up"}}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var hosts []string
+			w := newWorld(t, func(c *integrations.Config) {
+				c.APITransport = oauthRoundTrip(func(req *http.Request) (*http.Response, error) {
+					hosts = append(hosts, req.URL.Host)
+					return reply(200, map[string]any{}), nil
+				})
+			})
+			w.create(t, definition("Graph"))
+			w.connect(t, "Graph", "acme", integrations.Org("acme"))
+			for _, patch := range patches {
+				change := func(d *integrations.Definition) error { return d.Merge([]byte(patch)) }
+				if patch == "whole" {
+					change = func(d *integrations.Definition) error {
+						d.OAuth = definition("Graph").OAuth
+						d.OAuth.ClientSecret = tokenstore.NewSecret("made-up")
+						return nil
+					}
+				}
+				if _, err := w.Update(t.Context(), "Graph", "root", change, integrations.Global()); err != nil {
+					var invalid *integrations.InvalidError
+					require.ErrorAs(t, err, &invalid)
+				}
+			}
+			in, err := w.Registry.Get(t.Context(), "Graph", integrations.Org("acme"))
+			if err == nil {
+				_, err = in.Client().Get("https://evil.example.com/") //nolint:bodyclose // there is none
+			}
+			require.Error(t, err)
+			require.Empty(t, hosts)
+		})
+	}
+
+	// Who knows the secret may add a host, and nobody has to connect again.
+	w := newWorld(t)
+	w.create(t, definition("Graph"))
+	w.connect(t, "Graph", "acme", integrations.Org("acme"))
+	_, err := w.Update(t.Context(), "Graph", "root", func(d *integrations.Definition) error {
+		return d.Merge([]byte(`{"api_hosts": ["api.example.com", "other.example.com"], "oauth": {"client_secret": "client-secret"}}`))
+	}, integrations.Global())
+	require.NoError(t, err)
+	_, err = w.Registry.Get(t.Context(), "Graph", integrations.Org("acme"))
+	require.NoError(t, err)
+}
+
 // A changed client or URL sends nothing for live connections, and says which.
 func TestChangesUnderLiveConnections(t *testing.T) {
 	for _, test := range []struct{ name, patch, reason string }{
 		{"entity", `{"default_entity_id": "other"}`, "entity_changed"},
 		{"client id", `{"oauth": {"client_id": "other", "client_secret": "s"}}`, "client_changed"},
-		{"token URL", `{"oauth": {"token_url": "https://other.example.com/{entity_id}/token", "client_secret": "s"}}`, "definition_changed"},
-		{"authorization URL", `{"oauth": {"authorization_url": "https://other.example.com/{entity_id}/a", "client_secret": "s"}}`, "definition_changed"},
-		{"issuer", `{"oauth": {"issuer": "https://login.example.com", "client_secret": "s"}}`, "definition_changed"},
-		{"client authentication", `{"oauth": {"client_auth": "client_secret_basic", "client_secret": "s"}}`, "definition_changed"},
+		{"token URL", `{"oauth": {"token_url": "https://other.example.com/{entity_id}/token", "client_secret": "client-secret"}}`, "definition_changed"},
+		{"authorization URL", `{"oauth": {"authorization_url": "https://other.example.com/{entity_id}/a", "client_secret": "client-secret"}}`, "definition_changed"},
+		{"issuer", `{"oauth": {"issuer": "https://login.example.com", "client_secret": "client-secret"}}`, "definition_changed"},
+		{"client authentication", `{"oauth": {"client_auth": "client_secret_basic", "client_secret": "client-secret"}}`, "definition_changed"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorld(t)
@@ -241,6 +305,10 @@ func TestChangesUnderLiveConnections(t *testing.T) {
 			require.NoError(t, err)
 			st, err = w.Status(t.Context(), "Graph", integrations.Org("acme"))
 			require.NoError(t, err)
+			if test.reason == "client_changed" { // with another secret, which proves nothing
+				require.Equal(t, tokenstore.ReauthRequired, st.Status)
+				return
+			}
 			require.Equal(t, tokenstore.Active, st.Status)
 			_, err = w.Registry.Get(t.Context(), "Graph", integrations.Org("acme"))
 			require.NoError(t, err)

@@ -103,8 +103,8 @@ type definition struct {
 	variables   []string // of the URLs beside entity_id, sorted
 	// restricted: requests go to public addresses only, because the hosts are not
 	// the program's own choice.
-	restricted  bool
-	fingerprint string
+	restricted bool
+	authority  authority // of a stored one
 }
 
 // newDefinition prepares a definition from code.

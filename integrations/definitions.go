@@ -10,9 +10,10 @@ import (
 
 // definitions is an immutable set; changing it means replacing it.
 type definitions struct {
-	code   map[string]*definition // by id
-	stored map[string]*definition // by id, shadowed ones included
-	byName map[defName]*definition
+	version uint64                 // of this process; rises with every set
+	code    map[string]*definition // by id
+	stored  map[string]*definition // by id, shadowed ones included
+	byName  map[defName]*definition
 }
 
 type defName struct{ org, name string }
@@ -21,8 +22,8 @@ func (d *definition) owned() defName { return defName{d.Org, d.Name} }
 
 // newDefinitions says what each name means: what code defines goes before what
 // is stored, because a deploy must be able to rely on what it brings.
-func newDefinitions(code, stored map[string]*definition) *definitions {
-	s := &definitions{code: code, stored: stored, byName: make(map[defName]*definition, len(code)+len(stored))}
+func newDefinitions(version uint64, code, stored map[string]*definition) *definitions {
+	s := &definitions{version: version, code: code, stored: stored, byName: make(map[defName]*definition, len(code)+len(stored))}
 	for _, d := range stored {
 		s.byName[d.owned()] = d
 	}
@@ -32,6 +33,11 @@ func newDefinitions(code, stored map[string]*definition) *definitions {
 	return s
 }
 
+// withStored returns the set with other stored definitions.
+func (s *definitions) withStored(stored map[string]*definition) *definitions {
+	return newDefinitions(s.version+1, s.code, stored)
+}
+
 // withCode returns the set with one more definition from code.
 func (s *definitions) withCode(d *definition) *definitions {
 	code := maps.Clone(s.code)
@@ -39,7 +45,7 @@ func (s *definitions) withCode(d *definition) *definitions {
 		code = map[string]*definition{}
 	}
 	code[d.id] = d
-	return newDefinitions(code, s.stored)
+	return newDefinitions(s.version+1, code, s.stored)
 }
 
 // byID returns the definition with an id, from wherever it is, or nil.

@@ -26,11 +26,11 @@ type Removal struct {
 // the provider to revoke the tokens, a bounded time. opts say whose definition it
 // is. A definition made later under the same name is another one.
 func (r *Registry) Delete(ctx context.Context, name, actor string, opts ...Option) (Removal, error) {
+	d, err := r.changeable(ctx, name, opts)
+	if err != nil {
+		return Removal{}, err
+	}
 	for try := 1; ; try++ {
-		d, err := r.changeable(ctx, name, opts)
-		if err != nil {
-			return Removal{}, err
-		}
 		var gone departed
 		err = r.cfg.InTx(ctx, func(ctx context.Context) error {
 			gone = departed{}
@@ -40,6 +40,12 @@ func (r *Registry) Delete(ctx context.Context, name, actor string, opts ...Optio
 			if err := r.sync(ctx); err != nil {
 				return Removal{}, r.unread(ctx, name, d.Org, err)
 			}
+			// By its id: another one may have the name by now.
+			next := r.defs.Load().stored[d.id]
+			if next == nil {
+				return Removal{}, &Error{Integration: d.Name, Org: d.Org, Kind: ErrNotFound, Detail: "somebody has deleted it meanwhile"}
+			}
+			d = next
 			continue
 		}
 		if err != nil {
@@ -59,6 +65,9 @@ func (r *Registry) Delete(ctx context.Context, name, actor string, opts ...Optio
 // also, unless nil, removes what others have of the organization, in the same
 // transaction. actor is for the log alone: the history goes as well.
 func (r *Registry) DeleteOrg(ctx context.Context, org, actor string, also func(ctx context.Context) error) (Removal, error) {
+	if err := mayManage(ctx, ""); err != nil {
+		return Removal{}, err
+	}
 	if !ValidOrg(org) {
 		return Removal{}, &Error{Kind: ErrNoOrg, Detail: "ids of organizations match [A-Za-z0-9._~-]{1,128}"}
 	}
@@ -130,15 +139,16 @@ type departed struct {
 // deleteDefinition removes a stored definition and what hangs on it, within a
 // transaction.
 func (r *Registry) deleteDefinition(ctx context.Context, d *definition, actor string, gone *departed) error {
+	// First what may be refused: a token store of the host's own takes nothing back.
+	record := d.record
+	record.Deleted, record.Body, record.Sealed, record.UpdatedBy = true, nil, nil, actor
+	if _, err := r.cfg.Definitions.PutDefinition(ctx, record); err != nil {
+		return err
+	}
 	if err := r.removeConnections(ctx, tokenstore.Match{Definition: d.id}, reasonDeleted, actor, gone); err != nil {
 		return err
 	}
 	if err := r.cfg.Definitions.ClearSettings(ctx, d.id, ""); err != nil {
-		return err
-	}
-	record := d.record
-	record.Deleted, record.Body, record.Sealed, record.UpdatedBy = true, nil, nil, actor
-	if _, err := r.cfg.Definitions.PutDefinition(ctx, record); err != nil {
 		return err
 	}
 	return r.cfg.Tokens.AddEvents(ctx, tokenstore.Event{

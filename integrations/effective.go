@@ -72,7 +72,7 @@ func (e *effective) fill(d *definition) {
 func (r *Registry) target(d *definition, e *effective, key tokenstore.Key) oauthflow.Target {
 	t := oauthflow.Target{
 		Key: key, Name: d.Name, Client: d.OAuth, EntityID: e.entityID, Values: e.values, RedirectURI: d.redirectURI,
-		Fingerprint: d.fingerprint, AllowAccountChange: d.AllowAccountChange,
+		Fingerprint: d.fingerprint(e), AllowAccountChange: d.AllowAccountChange,
 	}
 	if d.restricted {
 		t.Transport = r.out.tokens

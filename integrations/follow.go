@@ -24,13 +24,19 @@ func newFeed() *feed {
 	return f
 }
 
+// syncPatience is how long a call waits for a store that does not answer, before
+// what is known has to do.
+const syncPatience = 2 * time.Second
+
 // upToDate makes sure that this process knows what other processes have changed,
 // as Config.Staleness has it. While the store is away, what is known serves.
 func (r *Registry) upToDate(ctx context.Context) error {
 	if r.flows.Following() {
 		return nil
 	}
-	err := r.sync(ctx)
+	short, cancel := context.WithTimeout(ctx, syncPatience)
+	defer cancel()
+	err := r.sync(short)
 	switch {
 	case err == nil:
 		return nil
@@ -43,8 +49,12 @@ func (r *Registry) upToDate(ctx context.Context) error {
 	return err
 }
 
-// sync reads what has changed in the store of definitions since the last time.
+// sync reads what has changed in the store of definitions since the last time. It
+// takes nothing of ctx but its end: were that a transaction's, what is read might
+// never be committed.
 func (r *Registry) sync(ctx context.Context) error {
+	ctx, cancel := bare(ctx)
+	defer cancel()
 	select {
 	case <-r.feed.turn:
 	case <-ctx.Done():
@@ -59,6 +69,16 @@ func (r *Registry) sync(ctx context.Context) error {
 	}
 	r.synced.Store(true)
 	return nil
+}
+
+// bare returns a context that ends with ctx and carries none of its values.
+func bare(ctx context.Context) (context.Context, context.CancelFunc) {
+	plain, cancel := context.WithCancelCause(context.Background())
+	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
+	return plain, func() {
+		stop()
+		cancel(nil)
+	}
 }
 
 func (r *Registry) syncSettings(ctx context.Context) error {
@@ -128,14 +148,13 @@ func (r *Registry) apply(ctx context.Context, records []DefinitionRecord) {
 		stored = map[string]*definition{}
 	}
 	for id, d := range changed {
-		switch known := stored[id]; {
-		case d == nil:
+		if d == nil {
 			delete(stored, id)
-		case known == nil || known.record.Version <= d.record.Version:
+		} else {
 			stored[id] = d
 		}
 	}
-	next := newDefinitions(old.code, stored)
+	next := old.withStored(stored)
 	for _, d := range changed {
 		if d != nil && next.shadowed(d) {
 			r.warnShadowed(d)

@@ -104,7 +104,7 @@ func (r *Registry) Disconnect(ctx context.Context, name, actor string, opts ...O
 // In an organization's scope only its own connections' and settings' events are
 // returned.
 func (r *Registry) Events(ctx context.Context, name string, before int64, limit int, opts ...Option) ([]tokenstore.Event, error) {
-	d, c, err := r.find(ctx, name, opts)
+	d, c, err := r.findWhole(ctx, name, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -122,18 +122,35 @@ func (r *Registry) Events(ctx context.Context, name string, before int64, limit 
 // usable finds a definition that is fit for use.
 func (r *Registry) usable(ctx context.Context, name string, opts []Option) (*definition, choice, error) {
 	d, c, err := r.find(ctx, name, opts)
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, c, err
+	}
+	return d, c, r.fitForUse(d, c)
+}
+
+func (r *Registry) fitForUse(d *definition, c choice) error {
+	switch {
 	case d.fault != nil:
-		return nil, c, d.broken(c.scope.Org)
+		return d.broken(c.scope.Org)
 	case d.takes(&c) != nil:
-		return nil, c, d.takes(&c)
+		return d.takes(&c)
 	case r.defs.Load().shadowed(d):
-		return nil, c, &Error{Integration: d.Name, Org: c.scope.Org, Kind: ErrCodeDefined,
+		return &Error{Integration: d.Name, Org: c.scope.Org, Kind: ErrCodeDefined,
 			Detail: "the definition from code is used in its place; this one can only be deleted"}
 	}
-	return d, c, nil
+	return nil
+}
+
+// settable finds a definition whose settings are to be changed.
+func (r *Registry) settable(ctx context.Context, name string, opts []Option) (*definition, choice, error) {
+	if err := mayManage(ctx, name); err != nil {
+		return nil, choice{}, err
+	}
+	d, c, err := r.findWhole(ctx, name, opts)
+	if err != nil {
+		return nil, c, err
+	}
+	return d, c, r.fitForUse(d, c)
 }
 
 // own finds a definition and makes sure that the scope has a connection of its

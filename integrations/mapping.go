@@ -33,7 +33,7 @@ const (
 // reads as it goes; an error ends it.
 func (r *Registry) Mappings(ctx context.Context, name, after string, opts ...Option) iter.Seq2[Mapping, error] {
 	return func(yield func(Mapping, error) bool) {
-		d, c, err := r.find(ctx, name, opts)
+		d, c, err := r.findWhole(ctx, name, opts)
 		if err != nil {
 			yield(Mapping{}, err)
 			return
@@ -69,7 +69,7 @@ func mappingOf(s SettingsRecord) Mapping {
 // nothing is sent for them. actor is who did it, for the history. Errors are
 // *[InvalidError] (fields "org", "entity_id" and "entity_name") or *Error.
 func (r *Registry) SetMapping(ctx context.Context, name string, m Mapping, actor string, opts ...Option) (Mapping, error) {
-	d, _, err := r.usable(ctx, name, opts)
+	d, c, err := r.settable(ctx, name, opts)
 	if err != nil {
 		return Mapping{}, err
 	}
@@ -79,6 +79,8 @@ func (r *Registry) SetMapping(ctx context.Context, name string, m Mapping, actor
 		f.add("org", "must match [A-Za-z0-9._~-]{1,128}, and not be \".\" or \"..\"")
 	case d.Org != "" && d.Org != m.Org:
 		f.add("org", "must be the one that owns the definition")
+	case c.scope.Org != "" && c.scope.Org != m.Org:
+		f.add("org", "must be the one that the call is about")
 	}
 	if m.EntityID == "" {
 		f.add("entity_id", "is empty: set it, or remove the mapping")
@@ -101,12 +103,12 @@ func (r *Registry) SetMapping(ctx context.Context, name string, m Mapping, actor
 // RemoveMapping takes the mapping of an organization away: its entity id is the
 // definition's default again. ErrNotFound if there is none.
 func (r *Registry) RemoveMapping(ctx context.Context, name, org, actor string, opts ...Option) error {
-	d, _, err := r.usable(ctx, name, opts)
+	d, c, err := r.settable(ctx, name, opts)
 	if err != nil {
 		return err
 	}
 	missing := &Error{Integration: d.Name, Kind: ErrNotFound, Detail: "the organization has no mapping"}
-	if !ValidOrg(org) {
+	if !ValidOrg(org) || c.scope.Org != "" && c.scope.Org != org {
 		return missing
 	}
 	_, err = r.setSettings(ctx, d, org, actor, eventUnmapped, func(_ context.Context, s *settings) error {

@@ -94,7 +94,7 @@ func New(cfg Config) (*Registry, error) {
 		cfg.InTx = func(ctx context.Context, fn func(ctx context.Context) error) error { return fn(ctx) }
 	}
 	r := &Registry{cfg: cfg, feed: newFeed()}
-	r.defs.Store(newDefinitions(nil, nil))
+	r.defs.Store(newDefinitions(0, nil, nil))
 	var err error
 	if r.out, err = newOutbound(cfg); err != nil {
 		return nil, err

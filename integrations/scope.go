@@ -89,6 +89,9 @@ func (r *Registry) choose(ctx context.Context, name string, opts []Option) (choi
 	c := choice{scope: scope.From(ctx)}
 	if len(opts) > 0 {
 		c = chosen(c, opts)
+		if c.err == nil {
+			c.err = c.access.Validate()
+		}
 		if c.err != nil {
 			return c, &Error{Integration: name, Kind: ErrInvalid, Detail: c.err.Error()}
 		}

@@ -28,9 +28,9 @@ type slotKey struct {
 // bound is a slot's answer for one state of the definitions and settings: where
 // to look for tokens. It is never changed, but for seen.
 type bound struct {
-	slot *slot
-	defs *definitions
-	def  *definition
+	slot    *slot
+	version uint64 // of the definitions
+	def     *definition
 	effective
 
 	own, common source // nil: none
@@ -63,7 +63,7 @@ func (r *Registry) bind(ctx context.Context, name string, c choice) (*bound, err
 	defs := r.defs.Load()
 	sl := r.slot(name, &c)
 	if sl != nil {
-		if b := sl.last.Load(); b != nil && b.defs == defs && b.current() {
+		if b := sl.last.Load(); b != nil && b.version == defs.version && b.current() {
 			return b, nil
 		}
 	}
@@ -84,7 +84,7 @@ func (r *Registry) bind(ctx context.Context, name string, c choice) (*bound, err
 	if sl == nil {
 		sl = r.newSlot(name, c)
 	}
-	b := &bound{slot: sl, defs: defs, def: d, effective: *e}
+	b := &bound{slot: sl, version: defs.version, def: d, effective: *e}
 	if err := r.connectSources(ctx, b); err != nil {
 		return nil, err
 	}
@@ -151,21 +151,22 @@ func (d *definition) broken(org string) error {
 // allocates nothing.
 func (sl *slot) warm(r *Registry) *Integration {
 	b := sl.last.Load()
-	if b == nil || b.defs != r.defs.Load() || !b.current() {
+	if b == nil || b.version != r.defs.Load().version || !b.current() {
 		return nil
 	}
 	in := b.seen.Load()
 	if in == nil {
 		return nil
 	}
-	if in.snap == nil { // no OAuth
-		if !r.flows.Following() {
-			return nil
-		}
+	// A stored connection's source that knows its token to be current has looked at
+	// how far the change feed was followed, which covers definitions too. Others have
+	// not: there is no record behind them.
+	if (in.snap == nil || !b.def.interactive()) && !r.flows.Following() {
+		return nil
+	}
+	if in.snap == nil {
 		return in
 	}
-	// A source that knows its token to be current has looked at the clock, and at
-	// how far the change feed was followed, which covers definitions too.
 	if b.own.exists() {
 		snap, known := b.own.Current()
 		switch {

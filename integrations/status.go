@@ -173,7 +173,7 @@ func (r *Registry) connection(ctx context.Context, d *definition, conn *tokensto
 	if err != nil {
 		return Status{}, err
 	}
-	s := r.describe(d, e, choice{scope: scope.Scope{Org: conn.Org}})
+	s := r.describe(d, e, choice{scope: scope.Scope{Org: conn.Org}, user: conn.User, account: conn.Account})
 	r.fill(&s, d, e, conn, ViaOwn)
 	return s, nil
 }
@@ -182,11 +182,15 @@ func (r *Registry) connection(ctx context.Context, d *definition, conn *tokensto
 const connectionsPage = 200
 
 // find returns the definition that name means in the scope. The id of a stored
-// definition does as well: a shadowed one has no other name.
+// definition does as well: a shadowed one has no other name. Managing is about
+// connections, so it takes no [Scope] and no [Audience].
 func (r *Registry) find(ctx context.Context, name string, opts []Option) (*definition, choice, error) {
 	c, err := r.choose(ctx, name, opts)
 	if err != nil {
 		return nil, c, err
+	}
+	if c.access != (oauthflow.Access{}) {
+		return nil, c, &Error{Integration: name, Org: c.scope.Org, Kind: ErrInvalid, Detail: "Scope and Audience are for Get"}
 	}
 	d, err := r.lookup(ctx, name, c.scope)
 	if errors.Is(err, ErrNotFound) {
@@ -198,7 +202,30 @@ func (r *Registry) find(ctx context.Context, name string, opts []Option) (*defin
 	if err != nil {
 		return nil, c, err
 	}
+	if c.scope.Kind == scope.Global && d.Org != "" { // by its id
+		c.scope = scope.Of(d.Org)
+	}
 	return r.again(ctx, d), c, nil
+}
+
+// findWhole is find for what belongs to a definition or an organization as a whole.
+func (r *Registry) findWhole(ctx context.Context, name string, opts []Option) (*definition, choice, error) {
+	d, c, err := r.find(ctx, name, opts)
+	if err == nil && c.personal() {
+		return nil, c, &Error{Integration: d.Name, Org: c.scope.Org, Kind: ErrInvalid,
+			Detail: "User and Account are for connections; this concerns the whole organization"}
+	}
+	return d, c, err
+}
+
+// mayManage refuses what a workflow run must not do: it acts for an organization,
+// not for an administrator. A global run is the platform's own.
+func mayManage(ctx context.Context, name string) error {
+	if run := scope.RunFrom(ctx); run != nil && run.Scope.Kind != scope.Global {
+		return &Error{Integration: name, Kind: ErrForbiddenOrg,
+			Detail: "an organization's workflow run cannot change definitions, mappings, configuration or where tokens are"}
+	}
+	return nil
 }
 
 // effectiveView is effective for showing: of a definition that cannot be used,

@@ -6,17 +6,22 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"time"
 
-	"github.com/bifrost-go/bifrost/oauthflow"
 	"github.com/bifrost-go/bifrost/tokenstore"
 )
 
 // How a definition made at run time stands in the store: its JSON form, and its
 // client secret sealed beside it.
 
-// clientSecret is what the secret is called among the sealed ones.
-const clientSecret = "client_secret"
+// What is sealed beside the form.
+const (
+	clientSecret = "client_secret"
+	// No secrets, but nobody may change them in the database.
+	authorityID    = "authority"
+	authorityProof = "proof"
+)
 
 // open makes a definition of a record. One that cannot be used is there all the
 // same, with the reason in fault: its name must not suddenly mean something else,
@@ -27,9 +32,6 @@ func (r *Registry) open(ctx context.Context, record DefinitionRecord) *definitio
 		d.record.Body, d.record.Sealed = nil, nil // not needed twice
 	}
 	d.Name, d.Org = record.Name, record.Org
-	if d.fault == nil && d.OAuth != nil {
-		d.fingerprint = fingerprint(d.OAuth)
-	}
 	return d
 }
 
@@ -43,15 +45,27 @@ func (r *Registry) again(ctx context.Context, d *definition) *definition {
 	if d.fault == nil || time.Since(d.opened) < openPause {
 		return d
 	}
-	r.apply(ctx, []DefinitionRecord{d.record})
-	if now := r.defs.Load().stored[d.id]; now != nil {
-		return now
+	next := r.open(ctx, d.record)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	old := r.defs.Load()
+	if old.stored[d.id] != d { // the feed has brought another one, or taken it away
+		return d
 	}
-	return d
+	stored := maps.Clone(old.stored)
+	stored[d.id] = next
+	r.defs.Store(old.withStored(stored))
+	return next
 }
 
-// unpack fills in what the record holds, as far as it can be read.
+// openLimit bounds how long a key service may take.
+const openLimit = 10 * time.Second
+
+// unpack fills in what the record holds, as far as it can be read. What it finds is
+// everybody's, so it does not end with one caller's ctx.
 func (r *Registry) unpack(ctx context.Context, d *definition, record DefinitionRecord) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), openLimit)
+	defer cancel()
 	var err error
 	if d.Definition, err = ParseDefinition(record.Body); err != nil {
 		d.unreadable = true
@@ -64,16 +78,19 @@ func (r *Registry) unpack(ctx context.Context, d *definition, record DefinitionR
 	if d.OAuth != nil {
 		d.OAuth.ClientSecret = secrets[clientSecret]
 	}
+	d.authority = authority{secrets[authorityID].Reveal(), secrets[authorityProof].Reveal()}
 	return d.prepare(r.cfg.BaseURL)
 }
 
 // seal makes a record of a definition, to be written over the one in record.
-func (r *Registry) seal(ctx context.Context, d Definition, record DefinitionRecord, actor string) (DefinitionRecord, error) {
+func (r *Registry) seal(ctx context.Context, d Definition, by authority, record DefinitionRecord, actor string) (DefinitionRecord, error) {
 	body, err := json.Marshal(d)
 	if err != nil {
 		return record, fmt.Errorf("integrations: encode definition: %w", err)
 	}
-	secrets := map[string]tokenstore.Secret{}
+	secrets := map[string]tokenstore.Secret{
+		authorityID: tokenstore.NewSecret(by.id), authorityProof: tokenstore.NewSecret(by.proof),
+	}
 	if d.OAuth != nil && !d.OAuth.ClientSecret.IsZero() {
 		secrets[clientSecret] = d.OAuth.ClientSecret
 	}
@@ -85,21 +102,23 @@ func (r *Registry) seal(ctx context.Context, d Definition, record DefinitionReco
 	return record, nil
 }
 
-// fingerprint stands for where a stored definition's grants come from and go to,
-// beside the client id. Whoever changes one of these may lead the tokens of live
-// connections elsewhere, so those must be connected again.
-func fingerprint(c *oauthflow.Client) string {
-	text, _ := json.Marshal([]any{ // strings and such always encode
-		c.AuthorizationURL, c.TokenURL, c.RefreshURL, c.RevocationURL, c.Issuer, authOf(c),
-	})
+// fingerprint stands for where a definition's grants come from and go to, beside
+// the client id: whoever changes that may lead the tokens of live connections
+// elsewhere, so those must be connected again. What code says is trusted, but for
+// the values that variables have.
+func (d *definition) fingerprint(e *effective) string {
+	if d.source == SourceCode && len(d.variables) == 0 {
+		return ""
+	}
+	c := d.OAuth
+	parts := []any{c.AuthorizationURL, c.TokenURL, c.RefreshURL, c.RevocationURL, c.Issuer, authOf(c), d.authority.id}
+	if d.source == SourceCode {
+		parts = nil
+	}
+	for _, name := range d.variables {
+		parts = append(parts, name, e.values[name])
+	}
+	text, _ := json.Marshal(parts) // strings always encode
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:])
-}
-
-// authOf returns the client authentication, the default included.
-func authOf(c *oauthflow.Client) oauthflow.ClientAuth {
-	if c.ClientAuth == "" {
-		return oauthflow.AuthPost
-	}
-	return c.ClientAuth
 }

@@ -38,8 +38,11 @@ func (r *Registry) Test(ctx context.Context, name string, opts ...Option) (TestR
 			Detail: "a connection can be tested five times a minute"}
 	}
 	in, err := r.get(ctx, d.Name, c)
-	if err != nil {
+	switch {
+	case err != nil:
 		return TestResult{}, err
+	case in.bound.def.id != d.id: // another of the name has come meanwhile
+		return TestResult{}, &Error{Integration: d.Name, Org: c.scope.Org, Kind: ErrConflict}
 	}
 	ctx, cancel := context.WithTimeout(ctx, testTimeout)
 	defer cancel()
