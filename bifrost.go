@@ -14,6 +14,7 @@ import (
 	"github.com/bifrost-go/bifrost/integrations"
 	"github.com/bifrost-go/bifrost/internal/loopback"
 	"github.com/bifrost-go/bifrost/internal/scope"
+	"github.com/bifrost-go/bifrost/oauthflow"
 	"github.com/bifrost-go/bifrost/tokenstore"
 	"github.com/bifrost-go/bifrost/workflow"
 )
@@ -80,6 +81,18 @@ type Config struct {
 	// grant stays alive, or is seen to be dead; default 7 days. Connections that were
 	// used within a day are renewed shortly before their access token ends.
 	KeepAlive time.Duration
+
+	// Events hears what happens to connections (connected, refreshed, failed, to be
+	// connected again, healed, disconnected), after it was stored: one call at a time,
+	// those of one connection in order, in the process where it happened. It never
+	// holds up a refresh. If it is slow, events wait, and beyond a thousand they are
+	// dropped: what must not be missed is in the history. Optional.
+	Events func(integrations.Event)
+
+	// Tracer is told of each request to a provider before and after, and, if it is an
+	// oauthflow.PassTracer, of each look at what is due; optional. With it, and with
+	// Integrations.Stats, any telemetry library can be fed.
+	Tracer oauthflow.Tracer
 
 	// Logger defaults to slog.Default(). No secret is logged at any level.
 	Logger *slog.Logger
@@ -169,7 +182,7 @@ func New(cfg Config) (*Bifrost, error) {
 	registry, err := integrations.New(integrations.Config{
 		BaseURL: base, Tokens: tokens, Definitions: cfg.Store.Definitions(), InTx: cfg.Store.InTx, Sealer: sealer,
 		SingleTenant: cfg.SingleTenant, Staleness: cfg.Staleness, Egress: cfg.Egress, EgressProxy: cfg.EgressProxy,
-		EventRetention: cfg.EventRetention, Refreshers: cfg.Refreshers, KeepAlive: cfg.KeepAlive, Transport: cfg.Transport, APITransport: cfg.APITransport, Logger: cfg.Logger,
+		EventRetention: cfg.EventRetention, Refreshers: cfg.Refreshers, KeepAlive: cfg.KeepAlive, Events: cfg.Events, Tracer: cfg.Tracer, Transport: cfg.Transport, APITransport: cfg.APITransport, Logger: cfg.Logger,
 	})
 	if err != nil {
 		return nil, err

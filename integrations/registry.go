@@ -55,6 +55,10 @@ type Config struct {
 	Refreshers int
 	// KeepAlive is how often a connection is renewed that nobody uses; default 7 days.
 	KeepAlive time.Duration
+	// Events hears what happens to connections; see bifrost.Config.Events.
+	Events func(Event)
+	// Tracer is told of requests to providers; optional.
+	Tracer oauthflow.Tracer
 	// Logger defaults to slog.Default().
 	Logger *slog.Logger
 }
@@ -101,6 +105,7 @@ func New(cfg Config) (*Registry, error) {
 	}
 	r.flows, err = oauthflow.New(oauthflow.Config{
 		Store: cfg.Tokens, Sealer: cfg.Sealer, Targets: r, Transport: cfg.Transport, Also: r.sync,
+		Events: r.listener(), Tracer: cfg.Tracer,
 		Refreshers: max(0, cfg.Refreshers), KeepAlive: cfg.KeepAlive,
 		Logger: cfg.Logger, Staleness: cfg.Staleness, Secure: cfg.BaseURL.Scheme == "https",
 	})
@@ -131,6 +136,9 @@ func (r *Registry) Run(ctx context.Context) error {
 	}
 	return r.flows.Run(ctx)
 }
+
+// Stats counts what was done for connections since the registry was made.
+func (r *Registry) Stats() oauthflow.Stats { return r.flows.Stats() }
 
 // Close refuses new refreshes and waits for those under way, a bounded time. It
 // is idempotent.

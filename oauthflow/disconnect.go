@@ -117,8 +117,15 @@ func (m *Manager) revoke(ctx context.Context, t Target, tok *tokens) Revocation 
 		if token.IsZero() {
 			return
 		}
-		err := m.requester.Revoke(ctx, RevocationRequest{
-			Client: t.Client, EntityID: t.EntityID, Values: t.Values, Transport: t.Transport, Token: token, Hint: hint,
+		if t.Client.RevocationURL == "" {
+			return
+		}
+		var err error
+		m.request(ctx, RequestStart{Kind: RequestRevocation, Key: t.Key, Integration: t.Name}, func(ctx context.Context) error {
+			err = m.requester.Revoke(ctx, RevocationRequest{
+				Client: t.Client, EntityID: t.EntityID, Values: t.Values, Transport: t.Transport, Token: token, Hint: hint,
+			})
+			return err
 		})
 		switch {
 		case err == nil:

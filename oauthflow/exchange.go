@@ -56,7 +56,7 @@ func (p *pending) exchange() (*Finished, error) {
 	// which learns from the answer.
 	through := &pass{breakers: &m.breakers, key: key, connection: p.flow.Key}
 	sent := startStopwatch()
-	reply, err := m.requester.Do(ctx, TokenRequest{
+	reply, err := m.ask(ctx, t, RequestExchange, false, TokenRequest{
 		Client: t.Client, EntityID: p.flow.EntityID, Values: t.Values, Transport: t.Transport, Params: params,
 		Gate: func() error {
 			sent = startStopwatch()

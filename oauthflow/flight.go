@@ -253,7 +253,7 @@ func (f *flight) present(v *view, w want, through *pass) (*Snapshot, error) {
 		sent = startStopwatch()
 		return f.maySend(watch)
 	}
-	reply, err := f.h.m.requester.Do(ctx, request)
+	reply, err := f.h.m.ask(ctx, f.t, RequestRefresh, f.want.walk, request)
 	if reply != nil {
 		through.succeeded()
 		// The opened record was read before begun, so this is no later than it was.

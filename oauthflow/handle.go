@@ -23,6 +23,8 @@ type Handle struct {
 	// unsaved are tokens that the store has not taken yet; nil usually.
 	unsaved atomic.Pointer[unsaved]
 
+	telling telling // of what was written
+
 	mu     sync.Mutex
 	flight *flight              // the refresh under way, or nil
 	pauses map[string]slotPause // by slot
@@ -116,7 +118,7 @@ func (h *Handle) read(ctx context.Context) (*view, error) {
 // errMoved, of the record that change refused.
 func (h *Handle) update(ctx context.Context, change func(c *tokenstore.Connection, now time.Time) error) (*view, error) {
 	epoch, at := h.epoch.Load(), time.Now()
-	c, err := h.m.cfg.Store.Update(ctx, h.key, change)
+	c, err := h.write(ctx, change)
 	if c == nil || err != nil && !errors.Is(err, errMoved) {
 		return nil, err
 	}

@@ -46,6 +46,16 @@ type Config struct {
 	// to end.
 	KeepAlive time.Duration
 
+	// Events hears what happens to connections, after it was stored: those of one
+	// connection in order, one call at a time, each at most once, and in the process
+	// that wrote it. It never holds up a refresh: when it is slow, events wait, and
+	// beyond a thousand they are dropped and counted (see [Manager.Stats]); the store's
+	// history has them all. Verdicts are soft: [EventHealed] may follow
+	// [EventReauthRequired]. Nil: nobody listens.
+	Events func(Event)
+	// Tracer is told of requests to providers; optional. It may be a [PassTracer].
+	Tracer Tracer
+
 	// FlowLife is how long a person has from Start to Callback. Default 10 min.
 	FlowLife time.Duration
 	// MaxOpenFlows is how many flows one principal may have open; the oldest is
@@ -68,6 +78,7 @@ type Manager struct {
 	mints     mints
 	breakers  breakers
 	counters  counters
+	courier   courier
 
 	// visits are handles of connections at which only the background looks.
 	visitMu sync.Mutex

@@ -99,7 +99,7 @@ func (f *minting) send() (*Reply, stopwatch, error) {
 		}
 	})()
 	sent := startStopwatch()
-	reply, err := f.e.m.requester.Do(ctx, TokenRequest{
+	reply, err := f.e.m.ask(ctx, f.t, RequestMint, false, TokenRequest{
 		Client: f.t.Client, EntityID: f.t.EntityID, Values: f.t.Values, Transport: f.t.Transport, Params: f.t.mintParams(),
 		Gate: func() error {
 			f.e.mu.Lock()

@@ -114,10 +114,14 @@ func (r *refresher) fill(ctx context.Context) error {
 	}
 	limit := r.page + len(r.busy) + len(r.resting)
 	r.mu.Unlock()
-	keys, err := r.m.cfg.Store.Due(ctx, limit)
+	traced, end := r.m.tracePass(ctx)
+	keys, err := r.m.cfg.Store.Due(traced, limit)
 	if err != nil {
+		end(PassEnd{Err: err})
 		return err
 	}
+	taken := 0
+	defer func() { end(PassEnd{Due: len(keys), Taken: taken}) }()
 	r.m.counters.passes.Add(1)
 	r.mu.Lock()
 	r.more = len(keys) == limit
@@ -128,28 +132,30 @@ func (r *refresher) fill(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		r.take(ctx, key)
+		if r.take(ctx, key) {
+			taken++
+		}
 	}
 	r.staff(ctx)
 	return nil
 }
 
-// take puts a connection that is due into the queue.
-func (r *refresher) take(ctx context.Context, key tokenstore.Key) {
+// take puts a connection that is due into the queue, and reports whether it did.
+func (r *refresher) take(ctx context.Context, key tokenstore.Key) bool {
 	if r.known(key) {
-		return
+		return false
 	}
 	t, err := r.m.cfg.Targets.Target(ctx, key)
 	if err != nil {
 		if ctx.Err() == nil {
 			r.aimless(ctx, key, err)
 		}
-		return
+		return false
 	}
 	endpoint, err := refreshBreaker(t)
 	if err != nil {
 		r.aimless(ctx, key, err)
-		return
+		return false
 	}
 	host := ""
 	if u, err := url.Parse(endpoint.tokenURL); err == nil {
@@ -165,6 +171,7 @@ func (r *refresher) take(ctx context.Context, key tokenstore.Key) {
 	if full {
 		r.rest(ctx, key, dueEvery)
 	}
+	return !full
 }
 
 // known reports whether a connection is being seen to.

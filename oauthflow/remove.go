@@ -25,6 +25,7 @@ type Removed struct {
 
 type removed struct {
 	conn   *tokenstore.Connection // as it was
+	event  Event
 	target Target
 	err    error // why there is no target
 }
@@ -77,7 +78,7 @@ func (r *Removed) remove(
 ) error {
 	var was *tokenstore.Connection
 	// Not Handle.update: what is read here may never be committed.
-	_, err := r.m.cfg.Store.Update(ctx, key, func(c *tokenstore.Connection, _ time.Time) error {
+	left, err := r.m.cfg.Store.Update(ctx, key, func(c *tokenstore.Connection, _ time.Time) error {
 		was = c.Clone()
 		return disconnect(c, reason, actor)
 	})
@@ -87,7 +88,7 @@ func (r *Removed) remove(
 	case err != nil:
 		return err
 	}
-	one := removed{conn: was}
+	one := removed{conn: was, event: eventOf(left, tokenstore.Event{Kind: eventDisconnected, Reason: reason, Actor: actor})}
 	one.target, one.err = target(ctx, key)
 	r.list = append(r.list, one)
 	return nil
@@ -103,6 +104,9 @@ func (r *Removed) Revoke(ctx context.Context) (revoked, unsupported, failed int)
 	for _, one := range r.list {
 		if h := r.m.handles.Load(one.conn.Key); h != nil {
 			h.epoch.Add(1)
+		}
+		if r.m.cfg.Events != nil {
+			r.m.tell(one.event)
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, removeLimit)

@@ -1,0 +1,115 @@
+package oauthflow
+
+import (
+	"context"
+	"errors"
+
+	"github.com/bifrost-go/bifrost/tokenstore"
+)
+
+// Tracer is told of every request to a provider's token or revocation endpoint,
+// before it is made and when it has ended. The context that TraceRequestStart
+// returns goes with the request, to the transport too, and to TraceRequestEnd; it
+// begins anew, because a refresh belongs to none of its callers. It is called by
+// many goroutines at once, and should be quick. A Tracer may also be a [PassTracer].
+type Tracer interface {
+	TraceRequestStart(ctx context.Context, data RequestStart) context.Context
+	TraceRequestEnd(ctx context.Context, data RequestEnd)
+}
+
+// PassTracer is a [Tracer] that is told also of each look of [Manager.KeepFresh] at
+// what is due.
+type PassTracer interface {
+	TracePassStart(ctx context.Context, data PassStart) context.Context
+	TracePassEnd(ctx context.Context, data PassEnd)
+}
+
+// RequestKind is what a request is for.
+type RequestKind string
+
+// The kinds of requests.
+const (
+	RequestExchange   RequestKind = "authorization_code"
+	RequestRefresh    RequestKind = "refresh_token"
+	RequestMint       RequestKind = "client_credentials"
+	RequestRevocation RequestKind = "revocation"
+)
+
+// RequestStart is a request that is about to be made.
+type RequestStart struct {
+	Kind        RequestKind
+	Key         tokenstore.Key
+	Integration string // its name
+	Background  bool   // nobody waits for it
+}
+
+// RequestEnd is how a request has ended. It holds no secret.
+type RequestEnd struct {
+	Err    error  // nil: it brought what was asked for; else a *[TokenError] mostly
+	Class  Class  // what Err means; empty without one
+	Code   string // the provider's error code, if it gave one
+	Status int    // of the reply; 0 if there was none, or all went well
+	Sent   bool   // any of it may have left
+}
+
+// PassStart is a look at what is due.
+type PassStart struct{}
+
+// PassEnd is what a look has found.
+type PassEnd struct {
+	Due   int // connections that were due, at most as many as were asked for
+	Taken int // of them, those taken up: the others were already, or rest
+	Err   error
+}
+
+// request makes one request, counts it and tells the tracer.
+func (m *Manager) request(ctx context.Context, start RequestStart, do func(context.Context) error) {
+	tracer := m.cfg.Tracer
+	if tracer != nil {
+		m.guard("Config.Tracer", func() {
+			if c := tracer.TraceRequestStart(ctx, start); c != nil {
+				ctx = c
+			}
+		})
+	}
+	m.counters.requests.Add(1)
+	err := do(ctx)
+	if err != nil {
+		m.counters.failed.Add(1)
+	}
+	if tracer != nil {
+		m.guard("Config.Tracer", func() { tracer.TraceRequestEnd(ctx, requestEnd(err)) })
+	}
+}
+
+func requestEnd(err error) RequestEnd {
+	end := RequestEnd{Err: err, Sent: true}
+	var te *TokenError
+	if errors.As(err, &te) {
+		end.Class, end.Code, end.Status, end.Sent = te.Class, te.Code, te.Status, te.Sent
+	}
+	return end
+}
+
+// ask makes a token request for t.
+func (m *Manager) ask(ctx context.Context, t Target, kind RequestKind, background bool, r TokenRequest) (reply *Reply, err error) {
+	m.request(ctx, RequestStart{Kind: kind, Key: t.Key, Integration: t.Name, Background: background}, func(ctx context.Context) error {
+		reply, err = m.requester.Do(ctx, r)
+		return err
+	})
+	return reply, err
+}
+
+// tracePass is told of one look at what is due; end is called when it is over.
+func (m *Manager) tracePass(ctx context.Context) (_ context.Context, end func(PassEnd)) {
+	tracer, ok := m.cfg.Tracer.(PassTracer)
+	if !ok {
+		return ctx, func(PassEnd) {}
+	}
+	m.guard("Config.Tracer", func() {
+		if c := tracer.TracePassStart(ctx, PassStart{}); c != nil {
+			ctx = c
+		}
+	})
+	return ctx, func(data PassEnd) { m.guard("Config.Tracer", func() { tracer.TracePassEnd(ctx, data) }) }
+}
