@@ -35,7 +35,7 @@ func TestValuesLayers(t *testing.T) {
 	assert.Equal(t, integrations.OriginDefault, bare.Origin("region"))
 	assert.False(t, bare.Has("size"))
 	assert.Empty(t, bare.Origin("size"))
-	assert.Equal(t, []string{"size", "key"}, integrations.MissingValues(bare))
+	assert.Equal(t, []string{"size", "key"}, integrations.MissingValues(bare, nil))
 	assert.Equal(t, []string{"region", "size", "dry", "map", "key", "note"}, bare.Keys())
 
 	v := integrations.NewValues(configFields(),
@@ -53,7 +53,7 @@ func TestValuesLayers(t *testing.T) {
 	assert.Equal(t, "n", v.String("note"), "the empty override falls back")
 	assert.Equal(t, integrations.OriginDefault, v.Origin("note"))
 	assert.Equal(t, canary, v.Secret("key").Reveal())
-	assert.Empty(t, integrations.MissingValues(v))
+	assert.Empty(t, integrations.MissingValues(v, nil))
 	var list []int
 	require.NoError(t, v.JSON("map", &list))
 	assert.Equal(t, []int{1}, list)

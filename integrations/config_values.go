@@ -41,6 +41,7 @@ type valueEntry struct {
 	field  ConfigField
 	datum  configDatum
 	origin Origin
+	unfit  bool // what is set does not fit the field (any more)
 }
 
 // configLayer is values from one place, as a store keeps them.
@@ -66,7 +67,8 @@ func newValues(fields []ConfigField, layers ...configLayer) Values {
 			if field.Type == ConfigSecret {
 				e.lay(layer.origin, configDatum{secret: layer.secrets[field.Key]})
 			} else if raw, ok := layer.plain[field.Key]; ok {
-				datum, _ := field.decode(raw)
+				datum, message := field.decode(raw)
+				e.unfit = message != ""
 				e.lay(layer.origin, datum)
 			}
 		}
@@ -148,11 +150,13 @@ func (v Values) Keys() []string {
 	return keys
 }
 
-// missing returns the required keys that have no value.
-func (v Values) missing() []string {
+// missing returns the keys that lack a value: required ones without any, and those
+// of needed whose value does not fit. What falls back there would not be a setting,
+// but another tenant.
+func (v Values) missing(needed []string) []string {
 	var keys []string
 	for _, e := range v.entries() {
-		if e.field.Required && e.datum.isZero() {
+		if e.field.Required && e.datum.isZero() || e.unfit && slices.Contains(needed, e.field.Key) {
 			keys = append(keys, e.field.Key)
 		}
 	}

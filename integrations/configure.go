@@ -17,7 +17,7 @@ import (
 // scope: in the global one the defaults, else what the organization comes to, and
 // where each value comes from. Secrets say only whether they are set.
 func (r *Registry) Config(ctx context.Context, name string, opts ...Option) ([]ConfigValue, error) {
-	d, c, err := r.find(ctx, name, opts)
+	d, c, err := r.findWhole(ctx, name, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -34,7 +34,7 @@ func (r *Registry) Config(ctx context.Context, name string, opts ...Option) ([]C
 // encoding/json makes of them. actor is who did it, for the history. Errors are
 // *[InvalidError], whose fields are keys, or *Error.
 func (r *Registry) SetConfig(ctx context.Context, name string, values map[string]any, actor string, opts ...Option) ([]ConfigValue, error) {
-	d, c, err := r.usable(ctx, name, opts)
+	d, c, err := r.settable(ctx, name, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +43,10 @@ func (r *Registry) SetConfig(ctx context.Context, name string, values map[string
 		return nil, err
 	}
 	_, err = r.setSettings(ctx, d, c.scope.Org, actor, eventConfigured, func(ctx context.Context, s *settings) error {
-		set.apply(s)
+		if err := set.replaces(s, d.Config); err != nil {
+			return err
+		}
+		set.apply(s, d.Config)
 		if err := r.complete(ctx, d, s, set.removed); err != nil {
 			return err
 		}
@@ -63,8 +66,26 @@ func (r *Registry) SetConfig(ctx context.Context, name string, values map[string
 	return r.Config(ctx, name, opts...)
 }
 
-// apply makes the change to settings that are not stored yet.
-func (c configChange) apply(s *settings) {
+// replaces reports whether the change may be written over s. Where the secrets do
+// not open, it must say something about each: those it left out would be lost.
+func (c configChange) replaces(s *settings, fields []ConfigField) error {
+	if s.fault == nil {
+		return nil
+	}
+	var f faults
+	for _, field := range fields {
+		_, set := c.secrets[field.Key]
+		if field.Type == ConfigSecret && !set && !slices.Contains(c.removed, field.Key) {
+			f.addKey(field.Key, "must be given again, or taken away with null: what is stored cannot be opened")
+		}
+	}
+	return f.err()
+}
+
+// apply makes the change to settings that are not stored yet. What was text before
+// its key became a secret must not stay beside it in clear; and what is no longer
+// declared goes.
+func (c configChange) apply(s *settings, fields []ConfigField) {
 	if s.values == nil {
 		s.values = map[string]json.RawMessage{}
 	}
@@ -77,6 +98,12 @@ func (c configChange) apply(s *settings) {
 		delete(s.values, key)
 		delete(s.secrets, key)
 	}
+	types := make(map[string]ConfigType, len(fields))
+	for _, field := range fields {
+		types[field.Key] = field.Type
+	}
+	maps.DeleteFunc(s.values, func(key string, _ json.RawMessage) bool { return types[key] == ConfigSecret || types[key] == "" })
+	maps.DeleteFunc(s.secrets, func(key string, _ tokenstore.Secret) bool { return types[key] != ConfigSecret })
 }
 
 // complete reports whether values that were taken away leave a required one
@@ -140,10 +167,7 @@ func (r *Registry) setSettings(ctx context.Context, d *definition, org, actor, k
 		if err != nil {
 			return record, r.unread(ctx, d.Name, org, err)
 		}
-		s, err := r.openSettings(ctx, record)
-		if err != nil {
-			return record, err
-		}
+		s := r.openSettings(ctx, record)
 		s.values, s.secrets = maps.Clone(s.values), maps.Clone(s.secrets)
 		if err := change(ctx, s); err != nil {
 			return record, err
@@ -177,8 +201,8 @@ func (r *Registry) setSettings(ctx context.Context, d *definition, org, actor, k
 		case err != nil:
 			return record, fmt.Errorf("integrations: store settings for %s: %w", d.Name, err)
 		}
-		if err := r.sync(ctx); err != nil { // this process sees its own writes at once
-			return record, r.unread(ctx, d.Name, org, err)
+		if err := r.sync(ctx); err != nil { // it is written; the feed brings it later
+			r.alarm(ctx, err)
 		}
 		return record, nil
 	}

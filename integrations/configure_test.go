@@ -175,3 +175,91 @@ func TestConcurrentSettings(t *testing.T) {
 		require.True(t, v.Set, v.Key)
 	}
 }
+
+// What no longer fits a variable is no reason to use another tenant.
+func TestOverrideThatNoLongerFits(t *testing.T) {
+	w := newWorld(t)
+	w.idp.grantsCredentials = true
+	d := credentials("Shop")
+	d.OAuth.Variables = map[string]oauthflow.Variable{"shop": {Kind: oauthflow.Label}}
+	d.OAuth.TokenURL = "https://{shop}.example.com/common/token"
+	d.Config = []integrations.ConfigField{{Key: "shop", Type: integrations.ConfigString, Default: "ours"}}
+	w.create(t, d)
+	_, err := w.SetConfig(t.Context(), "Shop", map[string]any{"shop": "acme"}, "root", integrations.Org("acme"))
+	require.NoError(t, err)
+	in, err := w.Registry.Get(t.Context(), "Shop", integrations.Org("acme"))
+	require.NoError(t, err)
+	require.False(t, in.Fallback())
+	_, err = w.Update(t.Context(), "Shop", "root", func(d *integrations.Definition) error {
+		d.Config[0].Options = []any{"ours", "theirs"}
+		return nil
+	}, integrations.Global())
+	require.NoError(t, err)
+	_, err = w.Registry.Get(t.Context(), "Shop", integrations.Org("acme"))
+	require.ErrorIs(t, err, integrations.ErrInvalid)
+	require.ErrorContains(t, err, `"shop"`)
+}
+
+// What was text must not stay in clear once its key is a secret's.
+func TestTextThatBecomesASecret(t *testing.T) {
+	w := newWorld(t)
+	d := definition("Graph")
+	d.Config = []integrations.ConfigField{{Key: "key", Type: integrations.ConfigString}, {Key: "old", Type: integrations.ConfigInt}}
+	st := w.create(t, d)
+	set := func(values map[string]any) {
+		t.Helper()
+		_, err := w.SetConfig(t.Context(), "Graph", values, "root", integrations.Org("acme"))
+		require.NoError(t, err)
+	}
+	set(map[string]any{"key": "in-the-clear", "old": 1})
+	_, err := w.Update(t.Context(), "Graph", "root", func(d *integrations.Definition) error {
+		d.Config = []integrations.ConfigField{{Key: "key", Type: integrations.ConfigSecret}}
+		return nil
+	}, integrations.Global())
+	require.NoError(t, err)
+	set(map[string]any{"key": "in-the-clear"})
+	record, err := w.definitions.Settings(t.Context(), st.ID, "acme")
+	require.NoError(t, err)
+	require.Empty(t, string(record.Config))
+	require.NotContains(t, string(record.Sealed), "in-the-clear")
+	in, err := w.Config(t.Context(), "Graph", integrations.Org("acme"))
+	require.NoError(t, err)
+	require.True(t, in[0].Set)
+}
+
+// Secrets that do not open cost their own organization only, and can be given again.
+func TestSettingsThatDoNotOpen(t *testing.T) {
+	w := newWorld(t)
+	d := definition("Graph")
+	d.Config = []integrations.ConfigField{{Key: "a", Type: integrations.ConfigSecret}, {Key: "b", Type: integrations.ConfigSecret}}
+	st := w.create(t, d)
+	w.connect(t, "Graph", "shared", integrations.Global())
+	acme := integrations.Org("acme")
+	_, err := w.SetConfig(t.Context(), "Graph", map[string]any{"a": "1", "b": "2"}, "root", acme)
+	require.NoError(t, err)
+	record, err := w.definitions.Settings(t.Context(), st.ID, "acme")
+	require.NoError(t, err)
+	record.Sealed[len(record.Sealed)-1] ^= 1
+	_, err = w.definitions.PutSettings(t.Context(), record)
+	require.NoError(t, err)
+
+	_, err = w.Registry.Get(t.Context(), "Graph", acme)
+	require.ErrorIs(t, err, integrations.ErrUnavailable)
+	list, err := w.List(t.Context(), acme)
+	require.NoError(t, err)
+	require.Contains(t, list[0].StatusMessage, "cannot be opened")
+	_, err = w.Registry.Get(t.Context(), "Graph", integrations.Org("globex"))
+	require.NoError(t, err)
+	_, err = w.SetMapping(t.Context(), "Graph", integrations.Mapping{Org: "acme", EntityID: "x"}, "root", integrations.Global())
+	require.ErrorIs(t, err, integrations.ErrUnavailable, "which would lose them")
+
+	var invalid *integrations.InvalidError
+	_, err = w.SetConfig(t.Context(), "Graph", map[string]any{"a": "3"}, "root", acme)
+	require.ErrorAs(t, err, &invalid)
+	require.Equal(t, "b", invalid.Fields[0].Field)
+	_, err = w.SetConfig(t.Context(), "Graph", map[string]any{"a": "3", "b": nil}, "root", acme)
+	require.NoError(t, err)
+	in, err := w.Registry.Get(t.Context(), "Graph", acme)
+	require.NoError(t, err)
+	require.Equal(t, "3", in.Config().Secret("a").Reveal())
+}

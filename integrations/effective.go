@@ -17,11 +17,17 @@ type effective struct {
 	values     map[string]string // of template variables beside entity_id
 	ownValues  bool              // the organization has set one of those
 	config     Values
-	missing    []string // required keys without a value
+	missing    []string // keys that lack a value
+	fault      error    // why the settings cannot be read; nil usually
 
 	// What it was made of.
 	own, base           *settings
 	ownEntry, baseEntry *settingsEntry // base: nil in the global scope
+}
+
+// broken is the error for settings that cannot be read.
+func (e *effective) broken(d *definition, org string) error {
+	return &Error{Integration: d.Name, Org: org, Kind: ErrUnavailable, Err: e.fault, Detail: e.fault.Error()}
 }
 
 // current reports whether none of the settings are known to have changed.
@@ -49,6 +55,9 @@ func (r *Registry) effective(ctx context.Context, d *definition, org string) (*e
 // fill works out what follows from the settings.
 func (e *effective) fill(d *definition) {
 	e.entityID = d.DefaultEntityID
+	if e.fault = e.own.fault; e.fault == nil && e.base != nil {
+		e.fault = e.base.fault
+	}
 	layers := []configLayer{{plain: e.own.values, secrets: e.own.secrets, origin: OriginDefault}}
 	if e.base != nil { // e is an organization's
 		layers[0].origin = OriginOverride
@@ -58,7 +67,7 @@ func (e *effective) fill(d *definition) {
 		e.entityName = e.own.record.EntityName
 	}
 	e.config = newValues(d.Config, layers...)
-	e.missing = e.config.missing()
+	e.missing = e.config.missing(d.variables)
 	for _, name := range d.variables {
 		if e.values == nil {
 			e.values = make(map[string]string, len(d.variables))

@@ -2,6 +2,7 @@ package integrations
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -41,14 +42,23 @@ func newOutbound(cfg Config) (*outbound, error) {
 	return o, nil
 }
 
-// urlFields are the URLs of a definition that requests are sent to, or browsers.
-func urlFields(d *definition) map[string]string {
-	fields := map[string]string{}
+// checks are what is to be checked of a definition's destinations, by field.
+func (o *outbound) checks(d *definition) map[string]func(context.Context) error {
+	checks := map[string]func(context.Context) error{}
+	direct := func(field, text string) {
+		checks[field] = func(ctx context.Context) error {
+			u, err := url.Parse(text)
+			if err != nil {
+				return errors.New("it is not a URL")
+			}
+			return o.policy.Resolve(ctx, u)
+		}
+	}
 	if d.TestURL != "" {
-		fields["test_url"] = d.TestURL
+		direct("test_url", d.TestURL)
 	}
 	for i, host := range d.APIHosts {
-		fields[elementPath("api_hosts", i)] = "https://" + host
+		direct(elementPath("api_hosts", i), "https://"+host)
 	}
 	if c := d.OAuth; c != nil {
 		for field, template := range map[string]string{
@@ -56,25 +66,24 @@ func urlFields(d *definition) map[string]string {
 			"oauth.refresh_url": c.RefreshURL, "oauth.revocation_url": c.RevocationURL,
 		} {
 			if template != "" {
-				fields[field] = template
+				checks[field] = func(ctx context.Context) error { return o.checkTemplate(ctx, d, template) }
 			}
 		}
 	}
-	return fields
+	return checks
 }
 
-// checkDefinition reports, as an *InvalidError, which URLs of a definition lead
-// where it may not send requests. What a variable adds to a host is checked when
+// checkDefinition reports, as an *InvalidError, which destinations of a definition
+// are where it may not send requests. What a variable adds to a host is checked when
 // it gets its value. Names are looked up side by side, so it takes no longer than
-// the slowest.
+// the slowest; that they are few is checked before.
 func (o *outbound) checkDefinition(ctx context.Context, d *definition) error {
-	fields := urlFields(d)
-	faulty := make(map[string]error, len(fields))
+	faulty := map[string]error{}
 	var mu sync.Mutex
 	var lookups sync.WaitGroup
-	for field, template := range fields {
+	for field, check := range o.checks(d) {
 		lookups.Go(func() {
-			if err := o.checkTemplate(ctx, d, template); err != nil {
+			if err := check(ctx); err != nil {
 				mu.Lock()
 				defer mu.Unlock()
 				faulty[field] = err

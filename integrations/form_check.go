@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -103,9 +104,16 @@ func printable(text string) bool {
 	return utf8.ValidString(text) && !strings.ContainsFunc(text, unicode.IsControl)
 }
 
+// maxAPIHosts bounds how many names are looked up when a definition is saved.
+const maxAPIHosts = 32
+
 // checkAPI looks at what requests to the API are made of.
 func checkAPI(f *faults, d Definition) {
 	reach := &definition{}
+	if len(d.APIHosts) > maxAPIHosts {
+		f.add("api_hosts", "has more than "+strconv.Itoa(maxAPIHosts)+" hosts: leave out those that are not called")
+		return
+	}
 	for i, host := range d.APIHosts {
 		h, err := parseAPIHost(host)
 		if err != nil {

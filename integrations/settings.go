@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/bifrost-go/bifrost/tokenstore"
 )
@@ -16,7 +17,9 @@ type settings struct {
 	record  SettingsRecord
 	values  map[string]json.RawMessage
 	secrets map[string]tokenstore.Secret
-	epoch   uint64 // of the entry before the reading
+	fault   error     // why the secrets, or all of it, cannot be read; nil usually
+	opened  time.Time // when that was found
+	epoch   uint64    // of the entry before the reading
 }
 
 // settingsEntry is this process's knowledge of settings.
@@ -38,7 +41,7 @@ func (r *Registry) settingsOf(ctx context.Context, definition, org string) (*set
 		e = r.settings.LoadOrStore(key, &settingsEntry{key: key})
 	}
 	last := e.last.Load()
-	if last != nil && e.current(last) {
+	if last != nil && e.current(last) && (last.fault == nil || time.Since(last.opened) < openPause) {
 		return e, last, nil
 	}
 	epoch := e.epoch.Load()
@@ -53,27 +56,28 @@ func (r *Registry) settingsOf(ctx context.Context, definition, org string) (*set
 	default:
 		return nil, nil, fmt.Errorf("integrations: read settings: %w", err)
 	}
-	s, err := r.openSettings(ctx, record)
-	if err != nil {
-		return nil, nil, err
-	}
+	s := r.openSettings(ctx, record)
 	s.epoch = epoch
 	e.last.Store(s)
 	return e, s, nil
 }
 
-// openSettings unseals a record.
-func (r *Registry) openSettings(ctx context.Context, record SettingsRecord) (*settings, error) {
-	s := &settings{record: record}
+// openSettings unseals a record, as far as it can be. What it finds is everybody's,
+// so it does not end with one caller's ctx.
+func (r *Registry) openSettings(ctx context.Context, record SettingsRecord) *settings {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), openLimit)
+	defer cancel()
+	s := &settings{record: record, opened: time.Now()}
 	if record.Config != nil && json.Unmarshal(record.Config, &s.values) != nil {
-		return nil, errors.New("integrations: stored settings have a form that this version does not know")
+		s.fault = errors.New("the stored configuration has a form that this version does not know")
+		return s
 	}
 	var err error
 	s.secrets, err = r.openSecrets(ctx, record.Sealed, settingsBinding(record.SettingsKey, record.Version))
 	if err != nil {
-		return nil, fmt.Errorf("integrations: open settings: %w", err)
+		s.fault = fmt.Errorf("secrets of the configuration cannot be opened; check the sealing keys, or give them again: %w", err)
 	}
-	return s, nil
+	return s
 }
 
 // settingsBinding ties sealed values to whose they are and when they were set.

@@ -81,6 +81,9 @@ func (r *Registry) bind(ctx context.Context, name string, c choice) (*bound, err
 	if err != nil {
 		return nil, err
 	}
+	if e.fault != nil {
+		return nil, e.broken(d, c.scope.Org)
+	}
 	if sl == nil {
 		sl = r.newSlot(name, c)
 	}

@@ -47,7 +47,8 @@ type Status struct {
 	// Shadowed: code defines the same name, so that nobody gets this one. It is
 	// managed by its ID.
 	Shadowed bool
-	// Broken: stored in a form, or with a secret, that this process cannot read.
+	// Broken: the definition or its configuration is stored in a form, or with
+	// secrets, that this process cannot read.
 	Broken      bool
 	Flow        oauthflow.Flow // empty without OAuth
 	RedirectURI string         // register this with the provider
@@ -80,7 +81,9 @@ func (s Status) WithoutFallback() Status {
 	if s.Via != ViaFallback {
 		return s
 	}
-	s.StatusMessage = fallbackMessage
+	if !s.Broken {
+		s.StatusMessage = fallbackMessage
+	}
 	if s.Status != tokenstore.Active {
 		s.StatusMessage = "The shared connection, which serves this organization, does not work at the moment. " +
 			"Connect an account of your own, or tell an administrator."
@@ -287,11 +290,20 @@ func authorizationOrigin(d *definition, e *effective) string {
 	return u.Scheme + "://" + u.Host
 }
 
+// status is what is shown of d to c.
 func (r *Registry) status(ctx context.Context, d *definition, c choice) (Status, error) {
 	e, err := r.effectiveView(ctx, d, c.scope.Org)
 	if err != nil {
 		return Status{}, err
 	}
+	s, err := r.statusWith(ctx, d, e, c)
+	if e.fault != nil {
+		s.Broken, s.StatusMessage = true, "Cannot be used here: "+e.fault.Error()
+	}
+	return s, err
+}
+
+func (r *Registry) statusWith(ctx context.Context, d *definition, e *effective, c choice) (Status, error) {
 	s := r.describe(d, e, c)
 	if d.fault != nil || d.OAuth == nil {
 		return s, nil //nolint:nilerr // described
