@@ -9,6 +9,10 @@
 //	...
 //	res, err := graph.Client().Do(req)
 //
+// [Bifrost.Start] begins what goes on in the background: connections that are used are
+// renewed before anybody has to wait, the others often enough to stay alive.
+// [Config].Events tells what happens to them, [Config].Tracer what is sent.
+//
 // The rooms, from the top:
 //
 //   - httpadapter: connect, callback, JSON API and pages for net/http

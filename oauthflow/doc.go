@@ -14,8 +14,12 @@
 //     this process and across processes ([Manager.Token], [Manager.Renew]), for the grant's own
 //     access token and for those of other scopes and audiences ([Access]). [Manager.Source] has
 //     what is fresh without a look at the store.
+//   - [Manager.KeepFresh] renews before anybody asks: what is in use ahead of its end, and the rest
+//     now and then (due.go). Breakers keep all of it from endpoints that are away or refuse the
+//     client (breaker.go).
 //   - [Manager.Disconnect], [Manager.Remove], [Manager.Import] and [Manager.Export] end, move in
 //     and move out connections.
+//   - [Config].Events, [Tracer] and [Manager.Stats] say what happens, to whatever collects that.
 //
 // The refresh protocol is a set of pure functions over tokenstore.Connection
 // (protocol.go); start reading there for the promises, at [Manager] for the use.

@@ -85,7 +85,7 @@ func (m *Manager) deliver() {
 func (m *Manager) guard(what string, call func()) {
 	defer func() {
 		if r := recover(); r != nil {
-			m.log.Error("oauthflow: "+what+" panicked", "panic", fmt.Sprint(r))
+			m.log.Error("oauthflow: the host's code panicked", "where", what, "panic", fmt.Sprint(r))
 		}
 	}()
 	call()

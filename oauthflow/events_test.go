@@ -115,8 +115,8 @@ func TestAListenerThatPanicsEndsNothing(t *testing.T) {
 		w.requireToken(w.m, "AT2")
 		synctest.Wait()
 		require.Equal(t, 2, told)
-		require.Contains(t, w.logs.String(), "Config.Events panicked")
-		require.Contains(t, w.logs.String(), "Config.Tracer panicked")
+		require.Contains(t, w.logs.String(), "panicked\" where=Config.Events")
+		require.Contains(t, w.logs.String(), "panicked\" where=Config.Tracer")
 	})
 }
 

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/bifrost-go/bifrost/oauthflow"
 	"github.com/bifrost-go/bifrost/tokenstore"
@@ -61,8 +60,11 @@ func (w *world) background(s *targets, change ...func(*oauthflow.Config)) *oauth
 // keepFresh runs the background of m until the returned function is called.
 func keepFresh(m *oauthflow.Manager) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- m.KeepFresh(ctx) }()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = m.KeepFresh(ctx)
+	}()
 	return func() {
 		cancel()
 		<-done
@@ -327,132 +329,4 @@ func (w *world) connectAs(s *targets, code string) {
 	require.NoError(w.t, err)
 	w.target = target
 	w.connect(code)
-}
-
-func TestAnEndpointWithAnOpenBreakerIsLeftAlone(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w, _ := newBackground(t)
-		w.connectOrgs(500)
-		w.idp.set(func(p *idp) { p.answer = always(401, `{"error":"invalid_client"}`) })
-		defer keepFresh(w.m)()
-		pass(2 * time.Hour)
-		require.Less(t, len(w.idp.refreshes()), 50, "of five hundred that are due")
-		require.Equal(t, 1, w.m.Stats().OpenBreakers)
-		w.idp.set(func(p *idp) { p.answer = nil })
-		pass(3 * time.Hour)
-		due, err := w.store.Due(t.Context(), 1000)
-		require.NoError(t, err)
-		require.Empty(t, due)
-		require.Zero(t, w.m.Stats().OpenBreakers)
-		require.GreaterOrEqual(t, len(w.idp.refreshes()), 500)
-	})
-}
-
-func TestWhatCannotBeRenewedIsNotDue(t *testing.T) {
-	day := 24 * time.Hour
-	tests := map[string]struct {
-		change  func(w *world, s *targets)
-		least   time.Duration // until it is looked at again; 0: never
-		healing bool          // when the change is undone
-	}{
-		"the definition is gone": {func(_ *world, s *targets) {
-			s.set(func(*oauthflow.Target) error { return fmt.Errorf("x: %w", oauthflow.ErrGone) })
-		}, day, true},
-		"nobody knows how": {func(_ *world, s *targets) {
-			s.set(func(*oauthflow.Target) error { return errStore })
-		}, 5 * time.Minute, true},
-		"the definition is another": {func(_ *world, s *targets) {
-			s.set(func(t *oauthflow.Target) error { t.EntityID = "other"; return nil })
-		}, day - time.Hour, true},
-		"client credentials": {func(_ *world, s *targets) {
-			s.set(func(t *oauthflow.Target) error {
-				c := *t.Client
-				c.Flow = oauthflow.ClientCredentials
-				t.Client = &c
-				return nil
-			})
-		}, 0, false},
-		"disconnected": {func(w *world, _ *targets) {
-			_, err := w.m.Disconnect(context.Background(), w.target, "bob")
-			require.NoError(w.t, err)
-		}, 0, false},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w, s := newBackground(t)
-				w.connect("g")
-				defer keepFresh(w.m)()
-				tt.change(w, s)
-				pass(time.Hour)
-				require.Empty(t, w.idp.refreshes())
-				due := w.row().DueAt
-				if tt.least == 0 {
-					require.Zero(t, due)
-					return
-				}
-				require.Greater(t, time.Until(due), tt.least-10*time.Minute)
-				s.set(nil)
-				pass(3 * day)
-				require.NotEmpty(t, w.idp.refreshes())
-				require.Equal(t, tokenstore.Active, w.row().Status)
-			})
-		})
-	}
-}
-
-func TestImportedConnectionsAreWalked(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w, _ := newBackground(t)
-		w.idp.current = map[string]string{"g": "g/RT0"}
-		defer keepFresh(w.m)()
-		_, err := w.m.Import(t.Context(), w.target, oauthflow.Imported{Tokens: oauthflow.Tokens{RefreshToken: tokenstore.NewSecret("g/RT0")}})
-		require.NoError(t, err)
-		pass(10 * time.Second)
-		require.Equal(t, []string{"g/RT0"}, w.idp.refreshes(), "its first access token")
-	})
-}
-
-func TestAStoreThatIsAwayIsLeftInPeace(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w, s := newBackground(t)
-		f := &faulty{Store: w.store}
-		w.store = f
-		w.m = w.background(s)
-		w.connectOrgs(10)
-		pass(2 * time.Hour)
-		f.set(func(f *faulty) { f.load, f.update = errStore, errStore })
-		defer keepFresh(w.m)()
-		pass(time.Minute)
-		require.Empty(t, w.idp.refreshes())
-		require.LessOrEqual(t, f.loads, 60)
-		f.set(func(f *faulty) { f.load, f.update = nil, nil })
-		pass(time.Minute)
-		require.Len(t, w.idp.refreshes(), 10)
-	})
-}
-
-func TestKeepFreshEnds(t *testing.T) {
-	before := goleak.IgnoreCurrent()
-	w, _ := newBackground(t)
-	w.idp.lifetime = "1"
-	w.connectOrgs(20)
-	w.idp.dial = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- w.m.KeepFresh(ctx) }()
-	require.Eventually(t, func() bool { return w.m.Stats().Passes > 0 }, 5*time.Second, time.Millisecond)
-	require.Error(t, w.m.KeepFresh(ctx), "one at a time")
-	cancel()
-	require.NoError(t, <-done)
-	go func() { done <- w.m.KeepFresh(context.Background()) }()
-	require.NoError(t, w.m.Close())
-	require.NoError(t, <-done, "Close ends it")
-	goleak.VerifyNone(t, before)
-
-	_, err := oauthflow.New(oauthflow.Config{Store: w.store, Sealer: w.sealer, KeepAlive: -1})
-	require.Error(t, err)
-	m, err := oauthflow.New(oauthflow.Config{Store: w.store, Sealer: w.sealer})
-	require.NoError(t, err)
-	require.ErrorContains(t, m.KeepFresh(t.Context()), "Targets")
 }

@@ -96,7 +96,8 @@ type Manager struct {
 	cancel context.CancelFunc
 	mu     sync.Mutex
 	closed bool
-	work   sync.WaitGroup
+	busy   int           // pieces of work that Close waits for
+	idle   chan struct{} // closed when there are none left; nil while Close does not wait
 }
 
 // New makes a manager. It starts nothing.
@@ -170,21 +171,32 @@ func (m *Manager) Close() error {
 	m.mu.Unlock()
 	m.cancel()
 
-	done := make(chan struct{})
-	go func() {
-		m.work.Wait()
-		close(done)
-	}()
 	// One more second for what follows the last answer from the store.
 	limit := m.cfg.Timing.Request + m.cfg.Timing.Record + time.Second
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
-	select {
-	case <-done:
-		return nil
-	case <-timer.C:
-		return fmt.Errorf("oauthflow: a refresh was not finished %v after Close; its outcome may be lost", limit)
+	for {
+		idle := m.waiting()
+		if idle == nil {
+			return nil
+		}
+		select {
+		case <-idle:
+		case <-timer.C:
+			return fmt.Errorf("oauthflow: a refresh was not finished %v after Close; its outcome may be lost", limit)
+		}
 	}
+}
+
+// waiting returns a channel that is closed when no work is left; nil if there is
+// none now.
+func (m *Manager) waiting() chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.busy > 0 && m.idle == nil {
+		m.idle = make(chan struct{})
+	}
+	return m.idle
 }
 
 // start runs work that Close waits for; it reports whether the manager is open.
@@ -194,16 +206,33 @@ func (m *Manager) start(work func()) bool {
 	if m.closed {
 		return false
 	}
-	m.work.Go(work)
+	m.goLocked(work)
 	return true
 }
 
 // within runs work that other work leaves behind. Close waits for it as well,
 // even if it was called meanwhile.
 func (m *Manager) within(work func()) {
-	if !m.start(work) {
-		m.work.Go(work)
-	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.goLocked(work)
+}
+
+// goLocked runs work that Close waits for. Not by a sync.WaitGroup: work may begin
+// while Close waits. m.mu is held.
+func (m *Manager) goLocked(work func()) {
+	m.busy++
+	go func() {
+		defer func() {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			if m.busy--; m.busy == 0 && m.idle != nil {
+				close(m.idle)
+				m.idle = nil
+			}
+		}()
+		work()
+	}()
 }
 
 // detached returns a context that ends with neither a caller nor Close.

@@ -127,7 +127,7 @@ func (r *refresher) fill(ctx context.Context) error {
 	r.more = len(keys) == limit
 	r.mu.Unlock()
 	// Other processes have read the same.
-	rand.Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
+	rand.Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] }) //nolint:gosec // no secret depends on it
 	for _, key := range keys {
 		if ctx.Err() != nil {
 			return nil

@@ -111,15 +111,12 @@ func (m *Manager) token(ctx context.Context, t Target, w want) (*Snapshot, error
 // blocked reports whether t's endpoint must be left alone now, and the error for
 // it.
 func (m *Manager) blocked(t Target, v *view, w want) (*ConnectionError, bool) {
-	key, err := refreshBreaker(t)
-	if err != nil {
-		return nil, false // the flight says so
+	if key, err := refreshBreaker(t); err == nil { // else the flight says so
+		if refused := m.breakers.ask(key, w.force); refused != nil {
+			return refused.error(t.Key, v.conn.Status), true
+		}
 	}
-	refused := m.breakers.ask(key, w.force)
-	if refused == nil {
-		return nil, false
-	}
-	return refused.error(t.Key, v.conn.Status), true
+	return nil, false
 }
 
 // covers reports whether a flight for w does what other wants.

@@ -66,11 +66,7 @@ type PassEnd struct {
 func (m *Manager) request(ctx context.Context, start RequestStart, do func(context.Context) error) {
 	tracer := m.cfg.Tracer
 	if tracer != nil {
-		m.guard("Config.Tracer", func() {
-			if c := tracer.TraceRequestStart(ctx, start); c != nil {
-				ctx = c
-			}
-		})
+		ctx = m.begun(ctx, func() context.Context { return tracer.TraceRequestStart(ctx, start) })
 	}
 	m.counters.requests.Add(1)
 	err := do(ctx)
@@ -106,10 +102,16 @@ func (m *Manager) tracePass(ctx context.Context) (_ context.Context, end func(Pa
 	if !ok {
 		return ctx, func(PassEnd) {}
 	}
-	m.guard("Config.Tracer", func() {
-		if c := tracer.TracePassStart(ctx, PassStart{}); c != nil {
-			ctx = c
-		}
-	})
-	return ctx, func(data PassEnd) { m.guard("Config.Tracer", func() { tracer.TracePassEnd(ctx, data) }) }
+	traced := m.begun(ctx, func() context.Context { return tracer.TracePassStart(ctx, PassStart{}) })
+	return traced, func(data PassEnd) { m.guard("Config.Tracer", func() { tracer.TracePassEnd(traced, data) }) }
+}
+
+// begun returns the context that a tracer's start returns, or ctx if it has none.
+func (m *Manager) begun(ctx context.Context, start func() context.Context) context.Context {
+	list := []context.Context{ctx}
+	m.guard("Config.Tracer", func() { list = append(list, start()) })
+	if last := list[len(list)-1]; last != nil {
+		return last
+	}
+	return ctx
 }
