@@ -180,6 +180,7 @@ byte faults, odd, ends, people;
 byte shown[FAMILIES];  /* the newest generation whose token was sent */
 byte times[FAMILIES];  /* how often that was */
 byte orphan;           /* disconnected tokens that are to be revoked: a token */
+byte unsure;           /* the grant of a connect whose answer from the store was lost */
 
 #define on(i) (pGrant[i] == grant && pGen[i] == gen)
 #define connected (grant != 0)
@@ -410,6 +411,20 @@ inline connect() {
 	grant = grants; gen = gen + 1; rt = 1; status = ACTIVE; access = FRESH; parentGen = 0; parentNumber = 0;
 	clearAttempt();
 	current[grant] = 1; first[grant] = 0; orphan = 0; printf("connect: generation %d\n", gen)
+}
+
+/* A connect whose answer was lost is repeated only if nothing came after it
+ * (Handle.connect). */
+inline repeat() {
+#ifdef FLAW_21
+	if
+	:: grant != unsure ->
+		printf("the connect before is repeated\n");
+		ensure(newerGrantWins, false)
+	:: else
+	fi;
+#endif
+	unsure = 0
 }
 
 /* --- one process: flight.go, keep.go -------------------------------------- */
@@ -712,6 +727,8 @@ endWorld:
 #if PEOPLE > 0
 	:: atomic { connected && people < PEOPLE -> disconnect() }
 	:: atomic { people < PEOPLE && grants < FAMILIES - 1 -> connect() }
+	:: atomic { people < PEOPLE && grants < FAMILIES - 1 && mayErr -> odd++; connect(); unsure = grant; printf("  the store's answer to that is lost\n") }
+	:: atomic { unsure -> repeat() }
 	:: atomic { orphan -> revoke(grants, orphan); orphan = 0 }
 #endif
 #ifdef CANREVOKE
