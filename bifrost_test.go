@@ -50,6 +50,7 @@ func TestNewSaysWhatIsWrong(t *testing.T) {
 		{"no host", func(c *bifrost.Config) { c.BaseURL = "https:///x" }, "has no host"},
 		{"garbage", func(c *bifrost.Config) { c.BaseURL = "https://a b" }, "is not a URL"},
 		{"no store", func(c *bifrost.Config) { c.Store = nil }, "sqlite.Open"},
+		{"negative keep-alive", func(c *bifrost.Config) { c.KeepAlive = -1 }, "KeepAlive"},
 		{"no keys", func(c *bifrost.Config) { c.Keys = nil }, "tokenstore.GenerateKey()"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -56,8 +56,12 @@ func blockedPause(c Class) time.Duration {
 	return 5 * time.Minute
 }
 
+// aimlessPatience is how long a connection stays due for processes that know how to
+// renew it, before one that does not puts it off.
+const aimlessPatience = 2 * time.Minute
+
 // aimless deals with a connection of which nobody here knows how to renew it.
-// Another process may, during a deploy, so that it stays in the index.
+// Another process may, during a deploy, so it gets time, and stays in the index.
 func (r *refresher) aimless(ctx context.Context, key tokenstore.Key, why error) {
 	pause := 5 * time.Minute
 	if errors.Is(why, ErrGone) {
@@ -66,7 +70,18 @@ func (r *refresher) aimless(ctx context.Context, key tokenstore.Key, why error) 
 		r.m.log.WarnContext(ctx, "oauthflow: a connection that is due cannot be renewed in the background",
 			"definition", key.Definition, "org", key.Org, "error", why)
 	}
-	r.putOff(ctx, key, rules{Timing: r.m.cfg.Timing}, pause)
+	pause += share(pause, jitter())
+	r.write(ctx, key, func(c *tokenstore.Connection, now time.Time) error {
+		if now.Sub(c.DueAt) < aimlessPatience {
+			return errMoved
+		}
+		return rules{Timing: r.m.cfg.Timing}.putOff(c, now, pause)
+	})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.resting) < maxResting {
+		r.resting[key] = time.Now().Add(aimlessPatience)
+	}
 }
 
 // putOff writes down when to look again: after pause, and up to as long again.
