@@ -23,4 +23,5 @@
 //
 // The refresh protocol is a set of pure functions over tokenstore.Connection
 // (protocol.go); start reading there for the promises, at [Manager] for the use.
+// docs/refresh.md has its steps, its promise and what breaks without each part.
 package oauthflow
