@@ -2,6 +2,7 @@ package integrations
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/bifrost-go/bifrost/internal/scope"
@@ -38,7 +39,10 @@ func (r *Registry) Connect(ctx context.Context, name string, o ConnectOptions, o
 		return nil, &Error{Integration: d.Name, Org: c.scope.Org, Kind: ErrInvalid, Detail: err.Error(), Err: err}
 	}
 	started, err := r.flows.Start(ctx, r.target(d, e, c.key(d)), oauthflow.StartOptions{Principal: o.Principal, ReturnTo: o.ReturnTo})
-	if err != nil {
+	switch {
+	case errors.Is(err, oauthflow.ErrGone):
+		return nil, &Error{Integration: d.Name, Org: c.scope.Org, Kind: ErrNotFound, Detail: "somebody has deleted it meanwhile"}
+	case err != nil:
 		return nil, fmt.Errorf("integrations: connect %s: %w", d.Name, err)
 	}
 	return started, nil

@@ -104,20 +104,26 @@ func (p *pending) exchange() (*Finished, error) {
 // gone is not nil if the definition was deleted while the provider was asked:
 // nobody would ever find what is stored under it then.
 func (p *pending) gone(ctx context.Context) error {
-	targets := p.m.cfg.Targets
-	confirm := func(ctx context.Context, key tokenstore.Key) error {
-		_, err := targets.Target(ctx, key)
-		return err
-	}
-	if c, ok := targets.(interface {
-		Confirm(ctx context.Context, key tokenstore.Key) error
-	}); ok {
-		confirm = c.Confirm
-	}
-	if err := confirm(ctx, p.flow.Key); errors.Is(err, ErrGone) {
+	if err := p.m.confirm(ctx, p.flow.Key); errors.Is(err, ErrGone) {
 		return err
 	}
 	return nil
+}
+
+// confirm asks whether the definition of a connection is still there, of the store
+// where the targets can.
+func (m *Manager) confirm(ctx context.Context, key tokenstore.Key) error {
+	switch targets := m.cfg.Targets.(type) {
+	case nil:
+		return nil
+	case interface {
+		Confirm(ctx context.Context, key tokenstore.Key) error
+	}:
+		return targets.Confirm(ctx, key)
+	default:
+		_, err := targets.Target(ctx, key)
+		return err
+	}
 }
 
 // giveBack revokes what came for a definition that is gone.

@@ -115,6 +115,15 @@ func TestAnotherAccountIsRefused(t *testing.T) {
 		require.NoError(t, back(w, "g2"))
 		require.Equal(t, "ben", w.row().AccountID)
 	})
+	t.Run("unless the grant fits no more", func(t *testing.T) {
+		w := newWorld(t)
+		w.idp.extra = account("ann")
+		w.connect("g")
+		w.target.EntityID = "another"
+		w.idp.extra = account("ben") // the same person is somebody else there
+		require.NoError(t, back(w, "g2"))
+		require.Equal(t, "ben", w.row().AccountID)
+	})
 	t.Run("where both are known", func(t *testing.T) {
 		for _, accounts := range [][2]string{{"", account("ben")}, {account("ann"), ""}} {
 			w := newWorld(t)

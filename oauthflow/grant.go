@@ -30,9 +30,18 @@ type grant struct {
 // errOtherAccount: somebody else's account is connected already.
 var errOtherAccount = errors.New("oauthflow: another account is connected")
 
+// supplants reports whether g would take the place of another account's grant that
+// fits the definition. One that does not fit any more is of no use to anybody: in
+// another tenant even the same person is another account.
+func (g *grant) supplants(c *tokenstore.Connection) bool {
+	fits := c.EntityID == g.entityID && c.ClientID == g.clientID && c.TokenHost == g.tokenHost
+	return fits && c.AccountID != "" && g.accountID != "" && c.AccountID != g.accountID
+}
+
 // connect replaces whatever there was, unless that is another account's: the newer
-// grant wins, and with the attempt goes every claim of a refresh under way. The caller sealed for the generation
-// after the one he saw; if that has risen meanwhile, he seals again.
+// grant wins, and with the attempt goes every claim of a refresh under way. The
+// caller sealed for the generation after the one he saw; if that has risen
+// meanwhile, he seals again.
 func connect(c *tokenstore.Connection, now time.Time, g grant, ago time.Duration) error {
 	if c.Generation != g.generation-1 {
 		return errMoved
@@ -41,7 +50,7 @@ func connect(c *tokenstore.Connection, now time.Time, g grant, ago time.Duration
 	switch {
 	case c.Connected() && g.imported && !g.replace:
 		return ErrConnected
-	case c.Connected() && c.AccountID != "" && g.accountID != "" && c.AccountID != g.accountID && !g.anotherAccountOK:
+	case c.Connected() && g.supplants(c) && !g.anotherAccountOK:
 		return errOtherAccount
 	case g.imported:
 		reason = "imported"

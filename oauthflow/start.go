@@ -86,6 +86,11 @@ func (m *Manager) Start(ctx context.Context, t Target, o StartOptions) (*Started
 	if _, err := m.cfg.Store.PutFlow(ctx, flow, m.cfg.FlowLife, m.cfg.MaxOpenFlows); err != nil {
 		return nil, fmt.Errorf("oauthflow: start: %w", err)
 	}
+	if err := m.confirm(ctx, t.Key); errors.Is(err, ErrGone) {
+		// Whoever deleted the definition did not see the flow, which must not stay.
+		_, _ = m.cfg.Store.TakeFlow(ctx, flow.StateHash)
+		return nil, err
+	}
 	return &Started{
 		AuthorizationURL: target, Origin: u.Scheme + "://" + u.Host,
 		Cookie: m.flowCookie(flow.CookieName, cookie, m.cfg.FlowLife), ExpiresAt: expires,

@@ -1,6 +1,7 @@
 package oauthflow
 
 import (
+	"cmp"
 	"errors"
 	"maps"
 	"net/url"
@@ -189,4 +190,6 @@ func (v *problems) response(r ResponseMapping) {
 		v.value(p.path == "" || !slices.Contains(strings.Split(p.path, "."), ""),
 			"Response."+p.name, p.path, "is not valid: write member names with single dots between them")
 	}
+	v.add(cmp.Or(r.AccessToken, "access_token") != cmp.Or(r.RefreshToken, "refresh_token"),
+		"Response.AccessToken", "is the path of the refresh token, which would be handed out: name the access token's")
 }

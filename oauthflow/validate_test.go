@@ -130,6 +130,7 @@ func TestValidateNamesFieldAndRemedy(t *testing.T) {
 		"RefreshParams[refresh_token] is set for you: take it out": func(c *oauthflow.Client) { c.RefreshParams = url.Values{"refresh_token": {"canary"}} },
 		"RefreshParams has a parameter without":                    func(c *oauthflow.Client) { c.RefreshParams = url.Values{"": {"x"}} },
 		"Response.Root \"a..b\" is not valid: write member":        func(c *oauthflow.Client) { c.Response.Root = "a..b" },
+		"Response.AccessToken is the path of the refresh token":    func(c *oauthflow.Client) { c.Response.AccessToken = "refresh_token" },
 		"Response.ExpiresAt \".\" is not valid: write":             func(c *oauthflow.Client) { c.Response.ExpiresAt = "." },
 		"DefaultLifetime is negative":                              func(c *oauthflow.Client) { c.DefaultLifetime = -1 },
 		"ReuseGrace is negative":                                   func(c *oauthflow.Client) { c.ReuseGrace = -1 },
