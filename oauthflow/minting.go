@@ -206,7 +206,10 @@ func (f *minting) record(write change) {
 			_, err := h.update(ctx, write)
 			return err
 		})
-		if err != nil && !errors.Is(err, errMoved) {
+		if errors.Is(m.confirm(ctx, f.t.Key), ErrGone) { // whoever deletes it later finds the record
+			_, err = m.remove(ctx, f.t, "definition_gone", "")
+		}
+		if err != nil && !errors.Is(err, errMoved) && !errors.Is(err, ErrNotConnected) {
 			m.logger(f.t).WarnContext(ctx, "oauthflow: the status after minting could not be stored", "error", err)
 		}
 	})
