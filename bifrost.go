@@ -31,8 +31,10 @@ type Config struct {
 	// for tests. The caller closes it, after [Bifrost.Close].
 	Store Store
 
-	// Tokens replaces Store's token store alone; optional. If it has a method
-	// Ping(context.Context) error, [Bifrost.Ready] asks it, too.
+	// Tokens replaces Store's token store alone; optional. It takes no part in Store's
+	// transactions, so it must not be another handle on Store's database, which would
+	// wait for itself. If it has a method Ping(context.Context) error, [Bifrost.Ready]
+	// asks it, too.
 	Tokens tokenstore.Store
 
 	// Keys seals secrets before they reach the store: a tokenstore.Keyring, or any
@@ -48,11 +50,13 @@ type Config struct {
 	Staleness time.Duration
 
 	// Transport makes requests to token endpoints; default
-	// oauthflow.NewTransport(). It must not follow redirects or repeat requests.
+	// oauthflow.NewTransport(). It must not follow redirects or repeat requests. Of
+	// one that is not an *http.Transport nobody knows where it dials: for it Egress can
+	// only look names up before each request, and proxies are its own business.
 	Transport http.RoundTripper
 
 	// APITransport makes the API requests of Integration.Client; default
-	// http.DefaultTransport.
+	// http.DefaultTransport. For Egress the same holds as for Transport.
 	APITransport http.RoundTripper
 
 	// Egress opens destinations to definitions that are made at run time, or have a
