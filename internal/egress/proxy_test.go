@@ -33,12 +33,12 @@ func newProxy(t *testing.T, to *site) (proxy *url.URL, asked func() []string) {
 			http.Error(w, err.Error(), http.StatusBadGateway)
 			return
 		}
-		w.WriteHeader(http.StatusOK)
-		here, _, err := http.NewResponseController(w).Hijack()
+		here, read, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			return
 		}
-		go func() { _, _ = io.Copy(there, here); _ = there.Close() }()
+		_, _ = io.WriteString(here, "HTTP/1.1 200 OK\r\n\r\n")
+		go func() { _, _ = io.Copy(there, read); _ = there.Close() }() // what was read ahead comes first
 		go func() { _, _ = io.Copy(here, there); _ = here.Close() }()
 	}))
 	t.Cleanup(server.Close)
