@@ -3,6 +3,7 @@ package oauthflow_test
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -140,4 +141,51 @@ func TestKeepFreshEnds(t *testing.T) {
 	m, err := oauthflow.New(oauthflow.Config{Store: w.store, Sealer: w.sealer})
 	require.NoError(t, err)
 	require.ErrorContains(t, m.KeepFresh(t.Context()), "Targets")
+}
+
+// A walk over all connections leaves none of them in memory; a caller who comes
+// meanwhile shares its refresh.
+func TestAWalkRemembersNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, s := newBackground(t)
+		all := w.connectOrgs(50)
+		pass(2 * time.Hour)
+		w.idp.delay = 5 * time.Second
+		walker := w.background(s)
+		defer keepFresh(walker)()
+		pass(3 * time.Second)
+		require.Positive(t, walker.Known())
+		under := w.idp.refreshes()
+		require.Len(t, under, 14)
+		_, err := walker.Token(t.Context(), all[0])
+		require.NoError(t, err)
+		pass(time.Minute)
+		require.Len(t, w.idp.refreshes(), 50)
+		require.Equal(t, 1, walker.Known(), "the one that somebody asked for")
+	})
+}
+
+// What came from the provider and could not be stored stays in memory, whoever
+// asked for it.
+func TestAWalkRemembersWhatIsNotStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, s := newBackground(t)
+		w.connect("g")
+		pass(2 * time.Hour)
+		f := &faulty{Store: w.store}
+		walker := w.background(s, func(c *oauthflow.Config) { c.Store = f })
+		w.idp.answer = func(url.Values) (int, string, error) {
+			f.set(func(f *faulty) { f.update = errStore })
+			return 0, "", nil
+		}
+		stop := keepFresh(walker)
+		pass(2 * time.Minute)
+		w.requireToken(walker, "AT2")
+		require.Len(t, w.idp.refreshes(), 1)
+		f.set(func(f *faulty) { f.update = nil })
+		pass(time.Minute)
+		stop()
+		require.Equal(t, int64(2), w.row().Generation)
+		require.Len(t, w.idp.refreshes(), 1, "never again")
+	})
 }
