@@ -87,10 +87,12 @@ func (p *pending) exchange() (*Finished, error) {
 		}
 		return nil, p.giveBack(ctx, got, gone)
 	}
-	if errors.Is(err, errOtherAccount) {
+	switch {
+	case errors.Is(err, errOtherAccount):
 		return nil, p.otherAccount()
-	}
-	if err != nil {
+	case errors.Is(err, errMoved):
+		return nil, p.late(ctx, got)
+	case err != nil:
 		log.Error("oauthflow: the tokens of a new connection could not be stored", "error", err)
 		return nil, p.fail(CallbackFailed, reasonStore, "the connection could not be stored; connect again", err)
 	}
@@ -99,6 +101,22 @@ func (p *pending) exchange() (*Finished, error) {
 		Key: p.flow.Key, Name: t.Name, ReturnTo: p.flow.ReturnTo, ExpiredCookie: p.cookie,
 		AccountID: g.accountID, AccountName: g.accountName,
 	}, nil
+}
+
+// late ends a flow whose grant could not be stored before somebody else
+// disconnected, or connected again. As with a refresh, only after a disconnect is it
+// revoked.
+func (p *pending) late(ctx context.Context, got *tokens) error {
+	log := p.m.logger(p.target)
+	c, err := p.m.cfg.Store.Load(ctx, p.flow.Key)
+	switch {
+	case err != nil:
+		log.Error("oauthflow: it is not known whether a grant that came late is to be revoked", "error", err)
+	case !c.Connected():
+		log.Info("oauthflow: somebody disconnected while a grant was stored; revoking it")
+		p.m.within(func() { p.m.revoke(context.WithoutCancel(ctx), p.target, got) })
+	}
+	return p.fail(CallbackFailed, "overtaken", "somebody disconnected, or connected again, meanwhile; start again", nil)
 }
 
 // gone is not nil if the definition was deleted while the provider was asked:
@@ -155,8 +173,9 @@ func (p *pending) store(g grant, tok *tokens, sent stopwatch) error {
 	ctx, cancel := detached(p.m.cfg.Timing.Record)
 	defer cancel()
 	var refused error
+	storing := connecting{h: p.m.Handle(p.flow.Key), g: g, tok: tok, obtained: sent}
 	err := repeat(ctx, func(ctx context.Context) error {
-		err := p.m.Handle(p.flow.Key).connect(ctx, g, tok, sent)
+		err := storing.try(ctx)
 		if errors.Is(err, errOtherAccount) {
 			refused, err = err, nil
 		}
@@ -166,31 +185,6 @@ func (p *pending) store(g grant, tok *tokens, sent stopwatch) error {
 		return refused
 	}
 	return err
-}
-
-// connect seals for the generation that comes next and writes, again if a refresh
-// of the old grant was quicker. obtained is since when the tokens live.
-func (h *Handle) connect(ctx context.Context, g grant, tok *tokens, obtained stopwatch) error {
-	// Not Handle.read: a restored backup is no reason not to connect again.
-	c, err := h.m.cfg.Store.Load(ctx, h.key)
-	if err != nil {
-		return err
-	}
-	g.keepAlive = h.m.cfg.KeepAlive
-	for c.GrantID != g.id { // else an earlier write came through after all
-		g.generation = c.Generation + 1
-		if g.sealed, err = tok.seal(ctx, h.m.cfg.Sealer, h.key, g.generation); err != nil {
-			return err
-		}
-		v, err := h.update(ctx, func(c *tokenstore.Connection, now time.Time) error {
-			return connect(c, now, g, obtained.elapsed())
-		})
-		if !errors.Is(err, errMoved) {
-			return err
-		}
-		c = v.conn
-	}
-	return nil
 }
 
 // otherAccount ends a flow that came back with another account than the connected

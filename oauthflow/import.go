@@ -92,7 +92,8 @@ func (m *Manager) Import(ctx context.Context, t Target, tok Imported) (*tokensto
 		}
 	}
 	h := m.Handle(t.Key)
-	switch err := h.connect(ctx, g, brought, obtained); {
+	storing := connecting{h: h, g: g, tok: brought, obtained: obtained}
+	switch err := storing.try(ctx); {
 	case err == nil:
 		m.logger(t).InfoContext(ctx, "oauthflow: tokens imported", "user", tok.Actor)
 	case ctx.Err() != nil:
