@@ -191,7 +191,7 @@ func described(name, org string, version int) integrations.Definition {
 	e := oauthtest.At(login)
 	return integrations.Definition{
 		Name: name, Org: org, Description: fmt.Sprint("version ", version), DefaultEntityID: "acme",
-		APIHosts: []string{fmt.Sprintf("api%d.oauthtest.example", version)}, NoFallback: version > 1,
+		APIHosts: []string{"api.oauthtest.example"}, NoFallback: version > 1,
 		Config: []integrations.ConfigField{
 			{Key: "api_key", Type: integrations.ConfigSecret},
 			{Key: "region", Type: integrations.ConfigString, Default: fmt.Sprint("region ", version)},
