@@ -8,7 +8,7 @@ import (
 // definitions and organizations, nor may one's writing.
 func TestDefinitionQueriesUseIndexes(t *testing.T) {
 	db := openTemp(t)
-	s := definitions{db}
+	s := db.Definitions()
 	after := "o"
 	requireIndexes(t, db, map[string]func() error{
 		"Definitions":         func() error { _, _, err := s.Definitions(t.Context(), 0, 1); return err },
@@ -21,10 +21,4 @@ func TestDefinitionQueriesUseIndexes(t *testing.T) {
 			return err
 		},
 	})
-	for _, query := range []string{
-		definitionVersion, definitionName, settingsVersion,
-		clearedSettings("d", "").text, clearedSettings("", "o").text, clearedSettings("d", "o").text,
-	} {
-		requireIndex(t, db, query)
-	}
 }

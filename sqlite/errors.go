@@ -8,6 +8,8 @@ import (
 
 	driver "modernc.org/sqlite"
 	codes "modernc.org/sqlite/lib"
+
+	"github.com/bifrost-go/bifrost/internal/sqlstore"
 )
 
 // ErrClosed is returned by everything that is done after Close.
@@ -16,7 +18,7 @@ var ErrClosed = errors.New("sqlite: closed")
 // ErrSchema is returned, wrapped, by Open and New when this version of the
 // package cannot use the database's schema: it is too new, or too old and must
 // not be upgraded.
-var ErrSchema = errors.New("schema does not fit")
+var ErrSchema = sqlstore.ErrSchema
 
 // hints say what to do about SQLite's result codes.
 var hints = map[int]string{

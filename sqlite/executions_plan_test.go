@@ -10,7 +10,7 @@ import (
 // grows.
 func TestExecutionQueriesUseIndexes(t *testing.T) {
 	db := openTemp(t)
-	s := executions{db}
+	s := db.Executions()
 	org := workflow.Org("o")
 	calls := map[string]func() error{
 		"Claim": func() error { _, err := s.Claim(t.Context(), workflow.Claim{Workflows: []string{"w"}}); return err },

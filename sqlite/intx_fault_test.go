@@ -41,7 +41,7 @@ func TestInTxOnAFullDisk(t *testing.T) {
 	db := openTemp(t)
 	big := func(tx *tx) error {
 		_, _ = tx.conn.ExecContext(tx.ctx, "PRAGMA max_page_count = 1") // as many as there are
-		_, err := tx.exec(`INSERT INTO bifrost_key_checks (key_id, sealed) VALUES ('big', zeroblob(1000000))`)
+		_, err := tx.Exec(`INSERT INTO bifrost_key_checks (key_id, sealed) VALUES ('big', zeroblob(1000000))`)
 		_, _ = tx.conn.ExecContext(tx.ctx, "PRAGMA max_page_count = 1000000")
 		return err
 	}

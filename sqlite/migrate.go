@@ -3,32 +3,15 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
-	"strconv"
-	"strings"
+
+	"github.com/bifrost-go/bifrost/internal/sqlstore"
 )
 
-// Migrations are migrations/NNNN_name.sql, numbered from 0001 without gaps, and
-// never changed once released. Each begins with the line
-//
-//	-- oldest: N
-//
-// where N is the oldest schema version whose program still works after it: a
-// program made for schema N or later may use the new schema, older ones refuse.
-// A migration that only adds keeps the N of the one before.
-//
-//go:embed migrations/*.sql
-var migrations embed.FS
-
-type migration struct {
-	version int
-	name    string
-	oldest  int
-	script  string
-}
+// migrations are written for SQLite as they are.
+var migrations fs.FS = sqlstore.Migrations
 
 // Migrate brings the schema in an open database up to date and does nothing if
 // it is. All pending migrations are one transaction, under the database's write
@@ -44,7 +27,7 @@ func Migrate(ctx context.Context, pool *sql.DB) error {
 }
 
 func migrate(ctx context.Context, pool *sql.DB, files fs.FS, now string) error {
-	all, err := load(files)
+	all, err := sqlstore.LoadMigrations(files)
 	if err != nil {
 		return err
 	}
@@ -71,29 +54,24 @@ func migrate(ctx context.Context, pool *sql.DB, files fs.FS, now string) error {
 	return err
 }
 
-func migrateLocked(ctx context.Context, conn *sql.Conn, all []migration, now string) error {
+func migrateLocked(ctx context.Context, conn *sql.Conn, all []sqlstore.Migration, now string) error {
 	// Once more under the lock: another process may have been faster.
 	version, err := checkVersion(ctx, conn, len(all))
 	if err != nil {
 		return err
 	}
 	if version == 0 {
-		if _, err := conn.ExecContext(ctx, `CREATE TABLE bifrost_migrations (
-			version    INTEGER PRIMARY KEY,
-			name       TEXT NOT NULL,
-			oldest     INTEGER NOT NULL,
-			applied_at INTEGER NOT NULL
-		) STRICT`); err != nil {
+		if _, err := conn.ExecContext(ctx, sqlstore.MigrationsTable); err != nil {
 			return err
 		}
 	}
 	for _, m := range all[min(version, len(all)):] {
-		if _, err := conn.ExecContext(ctx, m.script); err != nil {
-			return fmt.Errorf("migration %s: %w", m.name, err)
+		if _, err := conn.ExecContext(ctx, m.Script); err != nil {
+			return fmt.Errorf("migration %s: %w", m.Name, err)
 		}
-		if _, err := conn.ExecContext(ctx, strings.ReplaceAll(`INSERT INTO bifrost_migrations (version, name, oldest, applied_at)
-			VALUES ($1, $2, $3, {now})`, "{now}", now), m.version, m.name, m.oldest); err != nil {
-			return fmt.Errorf("migration %s: %w", m.name, err)
+		record := sqlstore.Dialect{Now: now}.Text(sqlstore.RecordMigration)
+		if _, err := conn.ExecContext(ctx, record, m.Version, m.Name, m.Oldest); err != nil {
+			return fmt.Errorf("migration %s: %w", m.Name, err)
 		}
 	}
 	return nil
@@ -101,14 +79,13 @@ func migrateLocked(ctx context.Context, conn *sql.Conn, all []migration, now str
 
 // checkSchema reports whether this package can use the schema as it is.
 func checkSchema(ctx context.Context, q queryer) error {
-	all, err := load(migrations)
+	all, err := sqlstore.LoadMigrations(migrations)
 	if err != nil {
 		return err
 	}
 	version, err := checkVersion(ctx, q, len(all))
 	if err == nil && version < len(all) {
-		err = fmt.Errorf("%w: it has version %d and this program needs %d; run sqlite.Migrate, or open it without WithoutMigration",
-			ErrSchema, version, len(all))
+		err = sqlstore.Outdated("sqlite", version, len(all))
 	}
 	return err
 }
@@ -123,21 +100,12 @@ type queryer interface {
 func checkVersion(ctx context.Context, q queryer, latest int) (version int, err error) {
 	var exists bool
 	err = q.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'bifrost_migrations')`).Scan(&exists)
-	if err != nil || !exists {
+	if err != nil {
 		return 0, err
 	}
-	var oldest int
-	err = q.QueryRowContext(ctx, `SELECT version, oldest FROM bifrost_migrations ORDER BY version DESC LIMIT 1`).Scan(&version, &oldest)
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return 0, fmt.Errorf("%w: bifrost_migrations is empty; restore a backup", ErrSchema)
-	case err != nil:
-		return 0, err
-	case oldest > latest:
-		return 0, fmt.Errorf("%w: the database has version %d, which needs a program that knows at least %d, and this one knows %d; "+
-			"install the newer Bifrost, or restore a backup made before its first start", ErrSchema, version, oldest, latest)
-	}
-	return version, nil
+	return sqlstore.CheckVersion(exists, latest, func(dest []any, query string) error {
+		return q.QueryRowContext(ctx, query).Scan(dest...)
+	})
 }
 
 // checkDatabase makes sure that the database is one that can keep what it is
@@ -171,32 +139,4 @@ func checkDatabase(ctx context.Context, pool *sql.DB) error {
 		err = fmt.Errorf("the file system does not support WAL (journal mode is %s); put the database on a local disk", mode)
 	}
 	return err
-}
-
-// load reads the migrations in order.
-func load(fsys fs.FS) ([]migration, error) {
-	names, err := fs.Glob(fsys, "migrations/*.sql")
-	if err != nil {
-		return nil, err
-	}
-	all := make([]migration, 0, len(names))
-	for i, path := range names { // Glob sorts
-		name := strings.TrimSuffix(strings.TrimPrefix(path, "migrations/"), ".sql")
-		script, err := fs.ReadFile(fsys, path)
-		if err != nil {
-			return nil, err
-		}
-		m := migration{version: i + 1, name: name, script: string(script)}
-		first, _, _ := strings.Cut(m.script, "\n")
-		oldest, found := strings.CutPrefix(first, "-- oldest: ")
-		m.oldest, err = strconv.Atoi(strings.TrimSpace(oldest))
-		if !found || err != nil || m.oldest < 1 || m.oldest > m.version {
-			return nil, fmt.Errorf("migration %s does not begin with a line \"-- oldest: N\"", name)
-		}
-		if prefix := fmt.Sprintf("%04d_", m.version); !strings.HasPrefix(name, prefix) {
-			return nil, fmt.Errorf("migration %s should be named %s…", name, prefix)
-		}
-		all = append(all, m)
-	}
-	return all, nil
 }

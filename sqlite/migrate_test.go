@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/bifrost-go/bifrost/internal/sqlstore"
 	"github.com/bifrost-go/bifrost/tokenstore"
 )
 
@@ -44,11 +45,11 @@ func only(t *testing.T, n int) fs.FS {
 }
 
 func TestMigrationsAreWellFormed(t *testing.T) {
-	all, err := load(migrations)
+	all, err := sqlstore.LoadMigrations(migrations)
 	require.NoError(t, err)
 	require.NotEmpty(t, all)
 	for i, m := range all[1:] {
-		assert.GreaterOrEqual(t, m.oldest, all[i].oldest, "%s would let programs back in that an earlier migration shut out", m.name)
+		assert.GreaterOrEqual(t, m.Oldest, all[i].Oldest, "%s would let programs back in that an earlier migration shut out", m.Name)
 	}
 	tests := []struct{ name, file, content, says string }{
 		{"no header", "0001_a.sql", "CREATE TABLE x (y)", "-- oldest: N"},
@@ -59,7 +60,7 @@ func TestMigrationsAreWellFormed(t *testing.T) {
 		{"no number", "a.sql", "-- oldest: 1\n", "should be named 0001_"},
 	}
 	for _, test := range tests {
-		_, err := load(fstest.MapFS{"migrations/" + test.file: {Data: []byte(test.content)}})
+		_, err := sqlstore.LoadMigrations(fstest.MapFS{"migrations/" + test.file: {Data: []byte(test.content)}})
 		assert.ErrorContains(t, err, test.says, test.name)
 	}
 }

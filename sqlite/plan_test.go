@@ -3,11 +3,11 @@ package sqlite
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/bifrost-go/bifrost/internal/sqlstore"
 	"github.com/bifrost-go/bifrost/tokenstore"
 )
 
@@ -15,7 +15,7 @@ import (
 // would follow what is stored instead of what is asked for.
 func TestQueriesUseIndexes(t *testing.T) {
 	db := openTemp(t)
-	s := tokens{db}
+	s := db.Tokens()
 	org := "o"
 	calls := map[string]func() error{
 		"Load":    func() error { _, err := s.Load(t.Context(), tokenstore.Key{}); return err },
@@ -90,14 +90,11 @@ func inOrder(query, detail string) bool {
 	return strings.Contains(detail, "SCAN bifrost_events") && strings.Contains(query, "WHERE true ORDER BY id") && strings.Contains(query, "LIMIT")
 }
 
-// Forgetting old events, or one's own, must not read all that stay.
-func TestDeletedEventsUseIndexes(t *testing.T) {
+// What runs inside of transactions must not read all that is there, either: while
+// it does, everybody waits.
+func TestStatementsUseIndexes(t *testing.T) {
 	db := openTemp(t)
-	org := "o"
-	for _, match := range []tokenstore.Match{{}, {Definition: "d"}, {Org: &org}, {Definition: "d", Org: &org}} {
-		for _, age := range []time.Duration{0, time.Hour} {
-			requireIndex(t, db, deletedEvents(match, age, 1).text)
-		}
+	for _, statement := range sqlstore.Planned() {
+		requireIndex(t, db, statement)
 	}
-	requireIndex(t, db, deleteOrg)
 }

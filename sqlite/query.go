@@ -4,19 +4,17 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"strings"
+
+	"github.com/bifrost-go/bifrost/internal/sqlstore"
 )
 
-// Query texts use $1, $2, … for arguments and {now} for the store's clock. Times
-// are INTEGER microseconds since 1970, and NULL for the zero time.
-
-// text puts the clock into a query.
+// text returns a query of the stores as SQLite takes it.
 func (db *DB) text(query string) string {
-	return strings.ReplaceAll(query, "{now}", db.now)
+	return sqlstore.Dialect{Now: db.now, Any: `IN (SELECT value FROM json_each($))`, By: `INDEXED BY $`}.Text(query)
 }
 
 // prepared returns query prepared on the read pool. Queries are constants of
-// this package, so the cache is bounded.
+// package sqlstore, so the cache is bounded.
 func (db *DB) prepared(ctx context.Context, query string) (*sql.Stmt, error) {
 	db.mu.RLock()
 	stmt, closed := db.stmts[query], db.stmts == nil
@@ -48,7 +46,7 @@ func (db *DB) prepared(ctx context.Context, query string) (*sql.Stmt, error) {
 // row. Errors of row stop it and are returned as they are.
 func (db *DB) each(ctx context.Context, row func(scan scanner) error, query string, args ...any) error {
 	if s := db.seamOf(ctx); s != nil {
-		return s.read(ctx, func(t *tx) error { return t.each(row, query, args...) })
+		return s.Read(ctx, func(t *tx) error { return t.Each(row, query, args...) })
 	}
 	stmt, err := db.prepared(ctx, query)
 	if err != nil {
@@ -65,7 +63,7 @@ func (db *DB) each(ctx context.Context, row func(scan scanner) error, query stri
 // sql.ErrNoRows if there is none.
 func (db *DB) one(ctx context.Context, dest []any, query string, args ...any) error {
 	if s := db.seamOf(ctx); s != nil {
-		return s.read(ctx, func(t *tx) error { return t.one(dest, query, args...) })
+		return s.Read(ctx, func(t *tx) error { return t.One(dest, query, args...) })
 	}
 	stmt, err := db.prepared(ctx, query)
 	if err != nil {
@@ -74,8 +72,7 @@ func (db *DB) one(ctx context.Context, dest []any, query string, args ...any) er
 	return explain(stmt.QueryRowContext(ctx, args...).Scan(dest...))
 }
 
-// scanner is a row: (*sql.Rows).Scan.
-type scanner func(dest ...any) error
+type scanner = sqlstore.Scanner
 
 func eachRow(rows *sql.Rows, row func(scan scanner) error) error {
 	defer func() { _ = rows.Close() }()
@@ -112,8 +109,8 @@ func (t *tx) prepared(query string) (stmt *sql.Stmt, done func() error, err erro
 	return stmt, func() error { return nil }, nil
 }
 
-// exec runs a statement and returns how many rows it changed.
-func (t *tx) exec(query string, args ...any) (changed int64, err error) {
+// Exec runs a statement and returns how many rows it changed.
+func (t *tx) Exec(query string, args ...any) (changed int64, err error) {
 	stmt, done, err := t.prepared(query)
 	if err != nil {
 		return 0, explain(err)
@@ -126,9 +123,9 @@ func (t *tx) exec(query string, args ...any) (changed int64, err error) {
 	return res.RowsAffected()
 }
 
-// one scans the only row of a query (or of a statement with RETURNING) into
+// One scans the only row of a query (or of a statement with RETURNING) into
 // dest; sql.ErrNoRows if there is none.
-func (t *tx) one(dest []any, query string, args ...any) error {
+func (t *tx) One(dest []any, query string, args ...any) error {
 	stmt, done, err := t.prepared(query)
 	if err != nil {
 		return explain(err)
@@ -137,8 +134,8 @@ func (t *tx) one(dest []any, query string, args ...any) error {
 	return explain(stmt.QueryRowContext(t.ctx, args...).Scan(dest...))
 }
 
-// each calls row for each row of a query, as DB.each does.
-func (t *tx) each(row func(scan scanner) error, query string, args ...any) error {
+// Each calls row for each row of a query, as DB.each does.
+func (t *tx) Each(row func(scan scanner) error, query string, args ...any) error {
 	stmt, done, err := t.prepared(query)
 	if err != nil {
 		return explain(err)
@@ -149,4 +146,22 @@ func (t *tx) each(row func(scan scanner) error, query string, args ...any) error
 		return explain(err)
 	}
 	return eachRow(rows, row)
+}
+
+// Lock implements sqlstore.Tx: a write transaction of SQLite is alone.
+func (t *tx) Lock(string, ...any) error { return nil }
+
+// Position implements sqlstore.Tx. It is final, because transactions run one after
+// the other.
+func (t *tx) Position(f sqlstore.Feed) (position int64, err error) {
+	err = t.One([]any{&position}, `UPDATE bifrost_counters SET value = value + 1 WHERE name = $1 RETURNING value`, f.Counter)
+	return position, err
+}
+
+// Run implements sqlstore.Part.
+func (t *tx) Run(statement string) error {
+	if _, err := t.conn.ExecContext(t.ctx, statement); err != nil {
+		return unconfirmed(err)
+	}
+	return nil
 }

@@ -28,7 +28,7 @@ func storeBefore4(t *testing.T, pool *sql.DB, key tokenstore.Key, version int64)
 			(SELECT value FROM bifrost_counters WHERE name = 'changes'))
 		ON CONFLICT (definition, org, user_id, account) DO UPDATE SET
 			version = excluded.version, updated_at = excluded.updated_at, grant_id = excluded.grant_id, change = excluded.change`,
-		append(parts(key), version)...)
+		key.Definition, key.Org, key.User, key.Account, version)
 	require.NoError(t, err)
 }
 

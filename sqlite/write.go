@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/bifrost-go/bifrost/internal/sqlstore"
 )
 
 const (
@@ -44,7 +46,7 @@ func (db *DB) write(ctx context.Context, fn func(t *tx) error) error {
 		return err
 	}
 	if s := db.seamOf(ctx); s != nil {
-		return s.write(ctx, fn)
+		return s.Write(ctx, fn)
 	}
 	j := &job{turn: make(chan *tx, 1), ran: make(chan struct{}, 1), done: make(chan error, 1)}
 	if err := db.writer.enqueue(j); err != nil {
@@ -255,7 +257,7 @@ func (w *writer) turn(t *tx, j *job, others bool) (depends bool, err error) {
 	return true, nil
 }
 
-var errUnconfirmed = errors.New("sqlite: the write was not confirmed")
+var errUnconfirmed = fmt.Errorf("sqlite: %w", sqlstore.ErrUnconfirmed)
 
 func unconfirmed(err error) error { return fmt.Errorf("%w: %w", errUnconfirmed, explain(err)) }
 

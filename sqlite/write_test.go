@@ -27,7 +27,7 @@ func openTemp(t *testing.T) *DB {
 
 func put(name string, value int) func(*tx) error {
 	return func(t *tx) error {
-		_, err := t.exec(`INSERT INTO bifrost_counters (name, value) VALUES ($1, $2)
+		_, err := t.Exec(`INSERT INTO bifrost_counters (name, value) VALUES ($1, $2)
 			ON CONFLICT (name) DO UPDATE SET value = bifrost_counters.value + excluded.value`, name, value)
 		return err
 	}
@@ -110,7 +110,7 @@ func TestCancelledWriteIsWithdrawn(t *testing.T) {
 func TestBrokenStatementFailsItsWriteOnly(t *testing.T) {
 	db := openTemp(t)
 	err := db.write(t.Context(), func(tx *tx) error {
-		_, err := tx.exec(`INSERT INTO nowhere VALUES (1)`)
+		_, err := tx.Exec(`INSERT INTO nowhere VALUES (1)`)
 		return err
 	})
 	require.ErrorContains(t, err, "nowhere")
@@ -188,7 +188,7 @@ func TestFullDisk(t *testing.T) {
 	db := openTemp(t)
 	big := func(tx *tx) error {
 		_, _ = tx.conn.ExecContext(tx.ctx, "PRAGMA max_page_count = 1") // as many as there are
-		_, err := tx.exec(`INSERT INTO bifrost_key_checks (key_id, sealed) VALUES ('big', zeroblob(1000000))`)
+		_, err := tx.Exec(`INSERT INTO bifrost_key_checks (key_id, sealed) VALUES ('big', zeroblob(1000000))`)
 		_, _ = tx.conn.ExecContext(tx.ctx, "PRAGMA max_page_count = 1000000")
 		return err
 	}
@@ -262,7 +262,7 @@ func TestConnectionSettings(t *testing.T) {
 	require.NoError(t, db.write(t.Context(), func(tx *tx) error {
 		for pragma, value := range want {
 			var got string
-			require.NoError(t, tx.one([]any{&got}, "PRAGMA "+pragma))
+			require.NoError(t, tx.One([]any{&got}, "PRAGMA "+pragma))
 			assert.Equal(t, value, got, pragma)
 		}
 		return nil
@@ -281,7 +281,7 @@ func TestConnectionSettings(t *testing.T) {
 		require.NoError(t, borrowed.write(t.Context(), func(tx *tx) error {
 			for _, pragma := range []string{"synchronous", "foreign_keys"} {
 				var got string
-				require.NoError(t, tx.one([]any{&got}, "PRAGMA "+pragma))
+				require.NoError(t, tx.One([]any{&got}, "PRAGMA "+pragma))
 				assert.Equal(t, want[pragma], got, "%s of a borrowed connection, %s", pragma, theirs)
 			}
 			return nil

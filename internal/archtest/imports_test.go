@@ -31,7 +31,9 @@ var sqliteModules = []string{
 	"github.com/ncruces/go-strftime", "github.com/remyoudompheng/bigfft", "golang.org/x/sys",
 }
 
+// The first room that holds a package is its own.
 var rooms = []room{
+	{path: "internal/sqlstore", sees: []string{"workflow", "integrations", "oauthflow", "tokenstore"}, needs: []string{"github.com/google/uuid", "github.com/google/jsonschema-go", "golang.org/x/oauth2", "golang.org/x/sync"}},
 	{path: "internal", needs: []string{"golang.org/x/"}},
 	{path: "tokenstore", needs: []string{"github.com/google/uuid"}},
 	{path: "oauthflow", sees: []string{"tokenstore"}, needs: []string{"github.com/google/uuid", "golang.org/x/oauth2", "golang.org/x/sync"}},

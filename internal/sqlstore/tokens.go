@@ -1,4 +1,4 @@
-package sqlite
+package sqlstore
 
 import (
 	"context"
@@ -11,9 +11,9 @@ import (
 )
 
 // Tokens returns the store of connections, flows and their history.
-func (db *DB) Tokens() tokenstore.Store { return tokens{db} }
+func Tokens(e Engine) tokenstore.Store { return tokens{e} }
 
-type tokens struct{ db *DB }
+type tokens struct{ engine Engine }
 
 const (
 	byKey = `definition = $1 AND org = $2 AND user_id = $3 AND account = $4`
@@ -21,9 +21,11 @@ const (
 	// loadQuery always has a row: the clock is read together with the record.
 	loadQuery = `SELECT clock.now, ` + connectionColumns + `
 		FROM (SELECT {now} AS now) AS clock LEFT JOIN bifrost_connections ON ` + byKey
+	lockQuery = `SELECT 1 FROM bifrost_connections WHERE ` + byKey + ` {lock}`
 )
 
-// storeQuery writes a whole record and its position in the change feed.
+// storeQuery writes a whole record and its position in the change feed, if the
+// stored one is the version before.
 var storeQuery = func() string {
 	columns := strings.Split(strings.Join(strings.Fields(connectionColumns), ""), ",")
 	columns = append(columns, "change")
@@ -36,7 +38,8 @@ var storeQuery = func() string {
 	}
 	return `INSERT INTO bifrost_connections (` + strings.Join(columns, ", ") + `)
 		VALUES (` + strings.Join(values, ", ") + `)
-		ON CONFLICT (definition, org, user_id, account) DO UPDATE SET ` + strings.Join(sets, ", ")
+		ON CONFLICT (definition, org, user_id, account) DO UPDATE SET ` + strings.Join(sets, ", ") + `
+		WHERE bifrost_connections.version = excluded.version - 1`
 }()
 
 func parts(k tokenstore.Key) []any { return []any{k.Definition, k.Org, k.User, k.Account} }
@@ -44,7 +47,7 @@ func parts(k tokenstore.Key) []any { return []any{k.Definition, k.Org, k.User, k
 // Load implements tokenstore.Store.
 func (s tokens) Load(ctx context.Context, key tokenstore.Key) (*tokenstore.Connection, error) {
 	var r record
-	if err := s.db.one(ctx, r.dest(), loadQuery, parts(key)...); err != nil {
+	if err := s.engine.One(ctx, r.dest(), loadQuery, parts(key)...); err != nil {
 		return nil, err
 	}
 	c := r.connection()
@@ -52,14 +55,19 @@ func (s tokens) Load(ctx context.Context, key tokenstore.Key) (*tokenstore.Conne
 	return c, nil
 }
 
-// Update implements tokenstore.Store. Changes run one after the other under the
-// write lock, so none is ever run twice.
+// Update implements tokenstore.Store. Changes of one record run one after the
+// other under its lock. Only where there is no row to lock yet may two meet; one of
+// them is run again then.
 func (s tokens) Update(ctx context.Context, key tokenstore.Key, change func(c *tokenstore.Connection, now time.Time) error) (*tokenstore.Connection, error) {
 	var was, stored *tokenstore.Connection
 	var refused bool
-	err := s.db.write(ctx, func(t *tx) error {
+	err := s.engine.Write(ctx, func(t Tx) error {
+		refused = false
+		if err := t.Lock(lockQuery, parts(key)...); err != nil {
+			return err
+		}
 		var r record
-		if err := t.one(r.dest(), loadQuery, parts(key)...); err != nil {
+		if err := t.One(r.dest(), loadQuery, parts(key)...); err != nil {
 			return err
 		}
 		was = r.connection()
@@ -79,7 +87,7 @@ func (s tokens) Update(ctx context.Context, key tokenstore.Key, change func(c *t
 		return nil
 	})
 	switch {
-	case refused && !errors.Is(err, errUnconfirmed):
+	case refused && !errors.Is(err, ErrUnconfirmed):
 		return was, err
 	case err != nil:
 		return nil, err
@@ -88,9 +96,8 @@ func (s tokens) Update(ctx context.Context, key tokenstore.Key, change func(c *t
 }
 
 // store writes a record and its pending events.
-func store(t *tx, c *tokenstore.Connection) error {
-	var position int64
-	err := t.one([]any{&position}, `UPDATE bifrost_counters SET value = value + 1 WHERE name = 'changes' RETURNING value`)
+func store(t Tx, c *tokenstore.Connection) error {
+	position, err := t.Position(Changes)
 	if err != nil {
 		return err
 	}
@@ -98,8 +105,11 @@ func store(t *tx, c *tokenstore.Connection) error {
 	if err != nil {
 		return err
 	}
-	if _, err := t.exec(storeQuery, append(values, position)...); err != nil {
+	switch changed, err := t.Exec(storeQuery, append(values, position)...); {
+	case err != nil:
 		return err
+	case changed == 0:
+		return ErrAgain
 	}
 	for _, e := range c.Pending {
 		if err := insertEvent(t, c.Key, e, micros(c.UpdatedAt)); err != nil {
@@ -122,7 +132,7 @@ func (s tokens) List(ctx context.Context, match tokenstore.Match, after *tokenst
 	q.add(` ORDER BY definition, org, user_id, account LIMIT ?`, max(limit, 0))
 
 	var found []*tokenstore.Connection
-	err := s.db.each(ctx, func(scan scanner) error {
+	err := s.engine.Each(ctx, func(scan Scanner) error {
 		var r record
 		if err := scan(r.dest()...); err != nil {
 			return err
@@ -136,7 +146,7 @@ func (s tokens) List(ctx context.Context, match tokenstore.Match, after *tokenst
 // Due implements tokenstore.Store.
 func (s tokens) Due(ctx context.Context, limit int) ([]tokenstore.Key, error) {
 	var keys []tokenstore.Key
-	err := s.db.each(ctx, func(scan scanner) error {
+	err := s.engine.Each(ctx, func(scan Scanner) error {
 		var k tokenstore.Key
 		if err := scan(&k.Definition, &k.Org, &k.User, &k.Account); err != nil {
 			return err
@@ -148,17 +158,16 @@ func (s tokens) Due(ctx context.Context, limit int) ([]tokenstore.Key, error) {
 	return keys, err
 }
 
-// Changes implements tokenstore.Store. Positions are given under the write lock,
-// so they are in the order of the commits.
+// Changes implements tokenstore.Store.
 func (s tokens) Changes(ctx context.Context, after int64, limit int) (keys []tokenstore.Key, next int64, err error) {
 	if after < 0 {
-		err := s.db.one(ctx, []any{&next}, `SELECT value FROM bifrost_counters WHERE name = 'changes'`)
+		err := s.engine.One(ctx, []any{&next}, `SELECT value FROM bifrost_counters WHERE name = 'changes'`)
 		return nil, next, err
 	}
 	next = after
-	err = s.db.each(ctx, func(scan scanner) error {
+	err = s.engine.Each(ctx, func(scan Scanner) error {
 		var k tokenstore.Key
-		if err := scan(&next, &k.Definition, &k.Org, &k.User, &k.Account); err != nil {
+		if err := scan(position(&next), &k.Definition, &k.Org, &k.User, &k.Account); err != nil {
 			return err
 		}
 		keys = append(keys, k)
@@ -177,8 +186,8 @@ func (s tokens) KeyCheck(ctx context.Context, keyID string, check []byte) (map[s
 	if err != nil || keyID == "" || all[keyID] != nil {
 		return all, err
 	}
-	err = s.db.write(ctx, func(t *tx) error {
-		_, err := t.exec(`INSERT INTO bifrost_key_checks (key_id, sealed) VALUES ($1, $2) ON CONFLICT DO NOTHING`, keyID, check)
+	err = s.engine.Write(ctx, func(t Tx) error {
+		_, err := t.Exec(`INSERT INTO bifrost_key_checks (key_id, sealed) VALUES ($1, $2) ON CONFLICT DO NOTHING`, keyID, check)
 		return err
 	})
 	if err != nil {
@@ -189,7 +198,7 @@ func (s tokens) KeyCheck(ctx context.Context, keyID string, check []byte) (map[s
 
 func (s tokens) keyChecks(ctx context.Context) (map[string][]byte, error) {
 	all := make(map[string][]byte)
-	err := s.db.each(ctx, func(scan scanner) error {
+	err := s.engine.Each(ctx, func(scan Scanner) error {
 		var id string
 		var sealed []byte
 		if err := scan(&id, &sealed); err != nil {

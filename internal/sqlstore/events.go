@@ -1,4 +1,4 @@
-package sqlite
+package sqlstore
 
 import (
 	"context"
@@ -16,7 +16,7 @@ func (s tokens) Events(ctx context.Context, match tokenstore.Match, before int64
 	}
 	q.add(` ORDER BY id DESC LIMIT ?`, max(limit, 0))
 	var events []tokenstore.Event
-	err := s.db.each(ctx, func(scan scanner) error {
+	err := s.engine.Each(ctx, func(scan Scanner) error {
 		var e tokenstore.Event
 		err := scan(&e.ID, intoTime(&e.At), &e.Key.Definition, &e.Key.Org, &e.Key.User, &e.Key.Account, &e.Kind, &e.Reason, &e.Actor)
 		if err != nil {
@@ -33,9 +33,9 @@ func (s tokens) AddEvents(ctx context.Context, events ...tokenstore.Event) error
 	if len(events) == 0 {
 		return ctx.Err()
 	}
-	return s.db.write(ctx, func(t *tx) error {
+	return s.engine.Write(ctx, func(t Tx) error {
 		var now int64
-		if err := t.one([]any{&now}, `SELECT {now}`); err != nil {
+		if err := t.One([]any{&now}, `SELECT {now}`); err != nil {
 			return err
 		}
 		for _, e := range events {
@@ -47,8 +47,8 @@ func (s tokens) AddEvents(ctx context.Context, events ...tokenstore.Event) error
 	})
 }
 
-func insertEvent(t *tx, key tokenstore.Key, e tokenstore.Event, at any) error {
-	_, err := t.exec(`INSERT INTO bifrost_events (definition, org, user_id, account, at, kind, reason, actor)
+func insertEvent(t Tx, key tokenstore.Key, e tokenstore.Event, at any) error {
+	_, err := t.Exec(`INSERT INTO bifrost_events (definition, org, user_id, account, at, kind, reason, actor)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`, append(parts(key), at, e.Kind, e.Reason, e.Actor)...)
 	return err
 }
@@ -57,8 +57,8 @@ func insertEvent(t *tx, key tokenstore.Key, e tokenstore.Event, at any) error {
 func (s tokens) DeleteEvents(ctx context.Context, match tokenstore.Match, age time.Duration, limit int) (int, error) {
 	q := deletedEvents(match, age, limit)
 	var deleted int64
-	err := s.db.write(ctx, func(t *tx) (err error) {
-		deleted, err = t.exec(q.text, q.args...)
+	err := s.engine.Write(ctx, func(t Tx) (err error) {
+		deleted, err = t.Exec(q.text, q.args...)
 		return err
 	})
 	if err != nil {
@@ -68,8 +68,9 @@ func (s tokens) DeleteEvents(ctx context.Context, match tokenstore.Match, age ti
 }
 
 // deletedEvents is DeleteEvents as a statement, whose order is that of an index.
+// Those who delete at once take different ones.
 func deletedEvents(match tokenstore.Match, age time.Duration, limit int) *conditions {
-	q := &conditions{text: `DELETE FROM bifrost_events WHERE id IN (SELECT id FROM bifrost_events WHERE true`}
+	q := &conditions{text: `WITH old AS (SELECT id FROM bifrost_events WHERE true`}
 	q.match(match)
 	order := `id`
 	if age > 0 {
@@ -78,6 +79,6 @@ func deletedEvents(match tokenstore.Match, age time.Duration, limit int) *condit
 			order = `at, id`
 		}
 	}
-	q.add(` ORDER BY `+order+` LIMIT ?)`, max(limit, 0))
+	q.add(` ORDER BY `+order+` LIMIT ? {skip}) DELETE FROM bifrost_events WHERE id IN (SELECT id FROM old)`, max(limit, 0))
 	return q
 }

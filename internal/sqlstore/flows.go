@@ -1,4 +1,4 @@
-package sqlite
+package sqlstore
 
 import (
 	"context"
@@ -11,6 +11,15 @@ import (
 
 const flowColumns = `definition, org, user_id, account, state_hash, cookie_hash, cookie_name,
 	principal, entity_id, verifier, redirect_uri, return_to, scopes, created_at, expires_at`
+
+const (
+	// lockPrincipal makes those who open flows of one principal wait for each other:
+	// each must see all to know which are too many. It locks a number that stands for
+	// the text, because there may be no row.
+	lockPrincipal = `SELECT pg_advisory_xact_lock(hashtextextended($1, 7160394))`
+
+	deleteExpired = `DELETE FROM bifrost_flows WHERE id IN (SELECT id FROM bifrost_flows WHERE expires_at <= {now} {skip})`
+)
 
 // flowDest is where the columns of flowColumns go.
 func flowDest(f *tokenstore.Flow) []any {
@@ -30,19 +39,25 @@ func (s tokens) PutFlow(ctx context.Context, flow tokenstore.Flow, life time.Dur
 	args := append(parts(flow.Key), flow.StateHash, flow.CookieHash, flow.CookieName, flow.Principal,
 		flow.EntityID, flow.Verifier, flow.RedirectURI, flow.ReturnTo, scopes, life.Microseconds())
 	var stored tokenstore.Flow
-	err = s.db.write(ctx, func(t *tx) error {
+	err = s.engine.Write(ctx, func(t Tx) error {
 		stored = tokenstore.Flow{}
-		// REPLACE gives a new id, so a flow that is put again is the newest.
-		err := t.one(flowDest(&stored), `INSERT OR REPLACE INTO bifrost_flows (`+flowColumns+`)
+		if err := t.Lock(lockPrincipal, flow.Principal); err != nil {
+			return err
+		}
+		// With a new id: a flow that is put again is the newest.
+		if _, err := t.Exec(`DELETE FROM bifrost_flows WHERE state_hash = $1`, flow.StateHash); err != nil {
+			return err
+		}
+		err := t.One(flowDest(&stored), `INSERT INTO bifrost_flows (`+flowColumns+`)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, {now}, {now} + $14)
 			RETURNING `+flowColumns, args...)
 		if err != nil {
 			return err
 		}
-		if _, err := t.exec(`DELETE FROM bifrost_flows WHERE expires_at <= {now}`); err != nil || maxOpen < 1 {
+		if _, err := t.Exec(deleteExpired); err != nil || maxOpen < 1 {
 			return err
 		}
-		_, err = t.exec(`DELETE FROM bifrost_flows WHERE principal = $1 AND id NOT IN
+		_, err = t.Exec(`DELETE FROM bifrost_flows WHERE principal = $1 AND id NOT IN
 			(SELECT id FROM bifrost_flows WHERE principal = $1 ORDER BY id DESC LIMIT $2)`, flow.Principal, maxOpen)
 		return err
 	})
@@ -55,7 +70,7 @@ func (s tokens) PutFlow(ctx context.Context, flow tokenstore.Flow, life time.Dur
 // GetFlow implements tokenstore.Store.
 func (s tokens) GetFlow(ctx context.Context, stateHash string) (tokenstore.Flow, error) {
 	var f tokenstore.Flow
-	err := s.db.one(ctx, flowDest(&f), `SELECT `+flowColumns+` FROM bifrost_flows
+	err := s.engine.One(ctx, flowDest(&f), `SELECT `+flowColumns+` FROM bifrost_flows
 		WHERE state_hash = $1 AND expires_at > {now}`, stateHash)
 	return found(f, err)
 }
@@ -63,9 +78,9 @@ func (s tokens) GetFlow(ctx context.Context, stateHash string) (tokenstore.Flow,
 // TakeFlow implements tokenstore.Store.
 func (s tokens) TakeFlow(ctx context.Context, stateHash string) (tokenstore.Flow, error) {
 	var f tokenstore.Flow
-	err := s.db.write(ctx, func(t *tx) error {
+	err := s.engine.Write(ctx, func(t Tx) error {
 		f = tokenstore.Flow{}
-		return t.one(flowDest(&f), `DELETE FROM bifrost_flows
+		return t.One(flowDest(&f), `DELETE FROM bifrost_flows
 			WHERE state_hash = $1 AND expires_at > {now} RETURNING `+flowColumns, stateHash)
 	})
 	return found(f, err)
@@ -85,8 +100,8 @@ func found(f tokenstore.Flow, err error) (tokenstore.Flow, error) {
 func (s tokens) DeleteFlows(ctx context.Context, match tokenstore.Match) error {
 	q := &conditions{text: `DELETE FROM bifrost_flows WHERE true`}
 	q.match(match)
-	return s.db.write(ctx, func(t *tx) error {
-		_, err := t.exec(q.text, q.args...)
+	return s.engine.Write(ctx, func(t Tx) error {
+		_, err := t.Exec(q.text, q.args...)
 		return err
 	})
 }
@@ -94,7 +109,7 @@ func (s tokens) DeleteFlows(ctx context.Context, match tokenstore.Match) error {
 // HasFlow implements tokenstore.Store.
 func (s tokens) HasFlow(ctx context.Context, key tokenstore.Key) (bool, error) {
 	var has bool
-	err := s.db.one(ctx, []any{&has}, `SELECT EXISTS (SELECT 1 FROM bifrost_flows WHERE `+byKey+` AND expires_at > {now})`,
+	err := s.engine.One(ctx, []any{&has}, `SELECT EXISTS (SELECT 1 FROM bifrost_flows WHERE `+byKey+` AND expires_at > {now})`,
 		parts(key)...)
 	return has, err
 }

@@ -1,4 +1,4 @@
-package sqlite
+package sqlstore
 
 import (
 	"context"
@@ -20,6 +20,7 @@ const (
 		ON CONFLICT (definition, org) DO UPDATE SET version = excluded.version, entity_id = excluded.entity_id,
 			entity_name = excluded.entity_name, config = excluded.config, sealed = excluded.sealed,
 			updated_at = excluded.updated_at, updated_by = excluded.updated_by, change = excluded.change
+		WHERE bifrost_settings.version = excluded.version - 1
 		RETURNING ` + settingsColumns
 )
 
@@ -33,9 +34,9 @@ func settingsDest(r *integrations.SettingsRecord) []any {
 // PutSettings implements integrations.Store.
 func (s definitions) PutSettings(ctx context.Context, r integrations.SettingsRecord) (integrations.SettingsRecord, error) {
 	var stored integrations.SettingsRecord
-	err := s.db.write(ctx, func(t *tx) error {
+	err := s.engine.Write(ctx, func(t Tx) error {
 		var version int64
-		err := t.one([]any{&version}, settingsVersion, r.Definition, r.Org)
+		err := t.One([]any{&version}, settingsVersion, r.Definition, r.Org)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return err
 		}
@@ -52,20 +53,20 @@ func (s definitions) PutSettings(ctx context.Context, r integrations.SettingsRec
 }
 
 // putSettings stores the next version of r.
-func putSettings(t *tx, r integrations.SettingsRecord) (stored integrations.SettingsRecord, err error) {
-	var position int64
-	if err := t.one([]any{&position}, nextPosition, "settings"); err != nil {
+func putSettings(t Tx, r integrations.SettingsRecord) (stored integrations.SettingsRecord, err error) {
+	position, err := t.Position(Settings)
+	if err != nil {
 		return stored, err
 	}
-	err = t.one(settingsDest(&stored), storeSettings, r.Definition, r.Org, r.Version+1,
-		r.EntityID, r.EntityName, nullJSON(r.Config), r.Sealed, r.UpdatedBy, position)
-	return stored, err
+	err = t.One(settingsDest(&stored), storeSettings, r.Definition, r.Org, r.Version+1,
+		r.EntityID, r.EntityName, document(r.Config), r.Sealed, r.UpdatedBy, position)
+	return stored, written(err)
 }
 
 // Settings implements integrations.Store.
 func (s definitions) Settings(ctx context.Context, definition, org string) (integrations.SettingsRecord, error) {
 	r := integrations.SettingsRecord{SettingsKey: integrations.SettingsKey{Definition: definition, Org: org}}
-	err := s.db.one(ctx, settingsDest(&r), selectSettings, definition, org)
+	err := s.engine.One(ctx, settingsDest(&r), selectSettings, definition, org)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return integrations.SettingsRecord{}, err
 	}
@@ -81,7 +82,7 @@ func (s definitions) ListSettings(ctx context.Context, definition string, after 
 	}
 	q.add(` ORDER BY org LIMIT ?`, max(limit, 0))
 	var list []integrations.SettingsRecord
-	err := s.db.each(ctx, func(scan scanner) error {
+	err := s.engine.Each(ctx, func(scan Scanner) error {
 		var r integrations.SettingsRecord
 		if err := scan(settingsDest(&r)...); err != nil {
 			return err
@@ -96,19 +97,19 @@ func (s definitions) ListSettings(ctx context.Context, definition string, after 
 // own, or a reader of the feed could not stop between two.
 func (s definitions) ClearSettings(ctx context.Context, definition, org string) error {
 	if definition == "" && org == "" {
-		return errors.New("sqlite: ClearSettings needs a definition or an organization")
+		return errors.New("integrations: ClearSettings needs a definition or an organization")
 	}
 	q := clearedSettings(definition, org)
-	return s.db.write(ctx, func(t *tx) error {
-		var cleared []integrations.SettingsRecord
-		err := t.each(func(scan scanner) error {
+	return s.engine.Write(ctx, func(t Tx) error {
+		var cleared []integrations.SettingsRecord // locked, so that each write is of the next version
+		err := t.Each(func(scan Scanner) error {
 			var r integrations.SettingsRecord
 			if err := scan(&r.Definition, &r.Org, &r.Version); err != nil {
 				return err
 			}
 			cleared = append(cleared, r)
 			return nil
-		}, q.text, q.args...)
+		}, q.text+` {lock}`, q.args...)
 		if err != nil {
 			return err
 		}
@@ -136,13 +137,13 @@ func clearedSettings(definition, org string) *conditions {
 // SettingsChanges implements integrations.Store.
 func (s definitions) SettingsChanges(ctx context.Context, after int64, limit int) (keys []integrations.SettingsKey, next int64, err error) {
 	if after < 0 {
-		err := s.db.one(ctx, []any{&next}, `SELECT value FROM bifrost_counters WHERE name = 'settings'`)
+		err := s.engine.One(ctx, []any{&next}, `SELECT value FROM bifrost_counters WHERE name = 'settings'`)
 		return nil, next, err
 	}
 	next = after
-	err = s.db.each(ctx, func(scan scanner) error {
+	err = s.engine.Each(ctx, func(scan Scanner) error {
 		var k integrations.SettingsKey
-		if err := scan(&next, &k.Definition, &k.Org); err != nil {
+		if err := scan(position(&next), &k.Definition, &k.Org); err != nil {
 			return err
 		}
 		keys = append(keys, k)

@@ -1,4 +1,4 @@
-package sqlite
+package sqlstore
 
 import (
 	"context"
@@ -9,17 +9,13 @@ import (
 )
 
 // definitions implements integrations.Store.
-type definitions struct{ db *DB }
+type definitions struct{ engine Engine }
 
-// Definitions returns the store of definitions made at run time, and of what
+// DefinitionStore returns the store of definitions made at run time, and of what
 // organizations have set for definitions.
-func (db *DB) Definitions() integrations.Store { return definitions{db} }
+func DefinitionStore(e Engine) integrations.Store { return definitions{e} }
 
 const (
-	// nextPosition gives a position of a feed. Positions are given under the write
-	// lock, so they are in the order of the commits.
-	nextPosition = `UPDATE bifrost_counters SET value = value + 1 WHERE name = $1 RETURNING value`
-
 	definitionColumns = `id, org, name, version, change, body, sealed, deleted, created_at, updated_at, updated_by`
 	definitionVersion = `SELECT version, org, name FROM bifrost_definitions WHERE id = $1`
 	// The condition is the index's, word for word.
@@ -29,13 +25,14 @@ const (
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, {now}, {now}, $9)
 		ON CONFLICT (id) DO UPDATE SET version = excluded.version, change = excluded.change, body = excluded.body,
 			sealed = excluded.sealed, deleted = excluded.deleted, updated_at = excluded.updated_at, updated_by = excluded.updated_by
+		WHERE bifrost_definitions.version = excluded.version - 1
 		RETURNING ` + definitionColumns
 )
 
 // definitionDest is where definitionColumns go.
-func definitionDest(d *integrations.DefinitionRecord, change *int64) []any {
+func definitionDest(d *integrations.DefinitionRecord, change any) []any {
 	return []any{
-		&d.ID, &d.Org, &d.Name, &d.Version, change, (*[]byte)(&d.Body), &d.Sealed, &d.Deleted,
+		&d.ID, &d.Org, &d.Name, &d.Version, change, (*[]byte)(&d.Body), &d.Sealed, intoBool(&d.Deleted),
 		intoTime(&d.CreatedAt), intoTime(&d.UpdatedAt), &d.UpdatedBy,
 	}
 }
@@ -43,16 +40,18 @@ func definitionDest(d *integrations.DefinitionRecord, change *int64) []any {
 // PutDefinition implements integrations.Store.
 func (s definitions) PutDefinition(ctx context.Context, d integrations.DefinitionRecord) (integrations.DefinitionRecord, error) {
 	var stored integrations.DefinitionRecord
-	err := s.db.write(ctx, func(t *tx) error {
+	err := s.engine.Write(ctx, func(t Tx) error {
 		if err := replaceable(t, d); err != nil {
 			return err
 		}
-		var position int64
-		if err := t.one([]any{&position}, nextPosition, "definitions"); err != nil {
+		position, err := t.Position(Definitions)
+		if err != nil {
 			return err
 		}
-		return t.one(definitionDest(&stored, &position), storeDefinition,
-			d.ID, d.Org, d.Name, d.Version+1, position, nullJSON(d.Body), d.Sealed, d.Deleted, d.UpdatedBy)
+		stored = integrations.DefinitionRecord{}
+		err = t.One(definitionDest(&stored, &position), storeDefinition,
+			d.ID, d.Org, d.Name, d.Version+1, position, document(d.Body), d.Sealed, flag(d.Deleted), d.UpdatedBy)
+		return written(err)
 	})
 	if err != nil {
 		return integrations.DefinitionRecord{}, err
@@ -60,10 +59,18 @@ func (s definitions) PutDefinition(ctx context.Context, d integrations.Definitio
 	return stored, nil
 }
 
+// written tells a comparison that failed from a fault.
+func written(err error) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		return integrations.ErrConflict
+	}
+	return err
+}
+
 // replaceable returns why d cannot take the place of what is stored.
-func replaceable(t *tx, d integrations.DefinitionRecord) error {
+func replaceable(t Tx, d integrations.DefinitionRecord) error {
 	var was integrations.DefinitionRecord
-	err := t.one([]any{&was.Version, &was.Org, &was.Name}, definitionVersion, d.ID)
+	err := t.One([]any{&was.Version, &was.Org, &was.Name}, definitionVersion, d.ID)
 	exists := err == nil
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
@@ -75,7 +82,7 @@ func replaceable(t *tx, d integrations.DefinitionRecord) error {
 		return nil
 	}
 	var taken bool
-	if err := t.one([]any{&taken}, definitionName, d.Org, d.Name, d.ID); err != nil || !taken {
+	if err := t.One([]any{&taken}, definitionName, d.Org, d.Name, d.ID); err != nil || !taken {
 		return err
 	}
 	return integrations.ErrNameTaken
@@ -84,9 +91,9 @@ func replaceable(t *tx, d integrations.DefinitionRecord) error {
 // Definitions implements integrations.Store.
 func (s definitions) Definitions(ctx context.Context, after int64, limit int) (list []integrations.DefinitionRecord, next int64, err error) {
 	next = after
-	err = s.db.each(ctx, func(scan scanner) error {
+	err = s.engine.Each(ctx, func(scan Scanner) error {
 		var d integrations.DefinitionRecord
-		if err := scan(definitionDest(&d, &next)...); err != nil {
+		if err := scan(definitionDest(&d, position(&next))...); err != nil {
 			return err
 		}
 		list = append(list, d)
