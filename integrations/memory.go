@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/bifrost-go/bifrost/internal/texts"
 )
 
 // Memory is a [Store] in memory, for tests and for trying things out: what it
@@ -66,6 +68,9 @@ func (m *Memory) PutDefinition(ctx context.Context, d DefinitionRecord) (Definit
 		return DefinitionRecord{}, err
 	}
 	defer m.mu.Unlock()
+	if err := texts.Check(d); err != nil {
+		return DefinitionRecord{}, err
+	}
 	was, exists := m.definitions[d.ID]
 	if was.Version != d.Version || exists && (was.Org != d.Org || was.Name != d.Name) {
 		return DefinitionRecord{}, ErrConflict
@@ -112,6 +117,9 @@ func (m *Memory) PutSettings(ctx context.Context, s SettingsRecord) (SettingsRec
 		return SettingsRecord{}, err
 	}
 	defer m.mu.Unlock()
+	if err := texts.Check(s); err != nil {
+		return SettingsRecord{}, err
+	}
 	if m.settings[s.SettingsKey].Version != s.Version {
 		return SettingsRecord{}, ErrConflict
 	}

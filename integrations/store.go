@@ -22,6 +22,9 @@ var (
 // Implementations must pass storetest.Run and be safe for concurrent use, by
 // several processes too where the storage is shared.
 //
+// Texts are valid UTF-8 without NUL characters, JSON documents too: a write that has
+// another is refused, and nothing is found under one.
+//
 // Records have versions, and a write is a comparison: two administrators who edit
 // at once do not undo each other's work. Nothing is ever deleted in fact; what is
 // left is a record without content, from which other processes learn of it.

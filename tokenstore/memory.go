@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/bifrost-go/bifrost/internal/texts"
 )
 
 // Memory is a [Store] in memory, for tests and for trying things out: what it
@@ -87,6 +89,10 @@ func (m *Memory) Update(ctx context.Context, key Key, change func(c *Connection,
 		return was, err
 	}
 	c = c.Clone() // change may have kept what it was given
+	c.Key = key
+	if err := texts.Check(c); err != nil {
+		return nil, err
+	}
 	for _, e := range c.Pending {
 		e.Key = key
 		m.log(e, now)
@@ -190,6 +196,9 @@ func (m *Memory) AddEvents(ctx context.Context, events ...Event) error {
 		return err
 	}
 	defer m.mu.Unlock()
+	if err := texts.Check(events); err != nil {
+		return err
+	}
 	now := m.now()
 	for _, e := range events {
 		m.log(e, now)
@@ -220,6 +229,9 @@ func (m *Memory) PutFlow(ctx context.Context, flow Flow, life time.Duration, max
 		return Flow{}, err
 	}
 	defer m.mu.Unlock()
+	if err := texts.Check(flow); err != nil {
+		return Flow{}, err
+	}
 	now := m.now()
 	flow.CreatedAt, flow.ExpiresAt = now, now.Add(life)
 	flow = cloneFlow(flow)
@@ -299,6 +311,9 @@ func (m *Memory) KeyCheck(ctx context.Context, keyID string, check []byte) (map[
 		return nil, err
 	}
 	defer m.mu.Unlock()
+	if err := texts.Check(keyID); err != nil {
+		return nil, err
+	}
 	if _, ok := m.checks[keyID]; !ok && keyID != "" {
 		m.checks[keyID] = bytes.Clone(check)
 	}

@@ -14,8 +14,12 @@ var ErrNotFound = errors.New("tokenstore: not found")
 // storetest.Run and be safe for concurrent use, by several processes too where
 // the storage is shared.
 //
-// A returned error always means a fault of the storage (or of the context); an
-// absent record is not an error, see Load.
+// Keys and texts are valid UTF-8 without NUL characters, because PostgreSQL keeps no
+// others: a write that has another is refused as a whole, and nothing is found under
+// one. Ciphertexts are any bytes.
+//
+// Any other error that is returned means a fault of the storage (or of the context);
+// an absent record is not an error, see Load.
 type Store interface {
 	// Load returns the record under key. If nothing was ever stored, it returns
 	// a record with that Key, Version 0 and Status NotConnected, and no error.

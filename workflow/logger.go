@@ -169,7 +169,7 @@ func (h *handler) render(ctx context.Context, rec slog.Record) json.RawMessage {
 	if len(line.Attrs) > maxLogAttrs {
 		return json.RawMessage(fmt.Sprintf(`{"!error":"%d bytes of attributes were not kept"}`, len(line.Attrs)))
 	}
-	return h.run.secrets.JSON(line.Attrs)
+	return h.run.secrets.JSON(keepable(line.Attrs))
 }
 
 // WithAttrs implements slog.Handler.

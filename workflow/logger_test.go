@@ -254,3 +254,29 @@ func TestSecretsInInputs(t *testing.T) {
 	require.NoError(t, err)
 	assert.Len(t, page.Items, 1, "what was a secret by then was not queued")
 }
+
+// Whatever a function says is made something that every store keeps: a run must not
+// fail to be recorded because of a byte.
+func TestTextsOfARunCanBeKept(t *testing.T) {
+	const odd = "a\x00b\xffc"
+	r := start(t, workflow.Config{})
+	for _, end := range []func() (any, error){
+		func() (any, error) { return map[string]any{"s": odd, "raw": json.RawMessage("\"x\xffy\"")}, nil },
+		func() (any, error) { return nil, errors.New(odd) },
+		func() (any, error) { panic(odd) },
+	} {
+		rec, logs := execute(t, r, func(ctx context.Context) (any, error) {
+			workflow.Logger(ctx).Info(odd, odd, odd, "raw", json.RawMessage("\"x\xffy\""))
+			return end()
+		})
+		require.True(t, rec.Status.Finished())
+		require.NotEmpty(t, logs)
+		assert.Equal(t, "a\uFFFDb\uFFFDc", logs[0].Message)
+		assert.JSONEq(t, `{"a\u0000b\ufffdc":"a\u0000b\ufffdc","raw":"x\ufffdy"}`, string(logs[0].Attrs))
+		if rec.Error != nil {
+			assert.Contains(t, rec.Error.Message, "a\uFFFDb\uFFFDc")
+		} else {
+			assert.JSONEq(t, `{"s":"a\u0000b\ufffdc","raw":"x\ufffdy"}`, string(rec.Result))
+		}
+	}
+}

@@ -2,6 +2,7 @@ package workflow
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/bifrost-go/bifrost/internal/texts"
 )
 
 // Memory is a [Store] that forgets everything when the process ends. It is for
@@ -40,6 +43,9 @@ func NewMemory() *Memory {
 // Insert implements [Store].
 func (m *Memory) Insert(ctx context.Context, r *Record, lease time.Duration) (*Record, error) {
 	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := texts.Check(r); err != nil {
 		return nil, err
 	}
 	m.mu.Lock()
@@ -153,6 +159,9 @@ func (m *Memory) Finish(ctx context.Context, run Fence, o Outcome) error {
 	if !o.Status.Finished() {
 		return errors.New("workflow: Finish needs a final status")
 	}
+	if err := texts.Check(json.RawMessage(o.Result), o.Error); err != nil {
+		return err
+	}
 	return m.change(ctx, run, o.Logs, func(r *memoryRecord) error {
 		m.finish(r, o)
 		return nil
@@ -183,6 +192,9 @@ func (m *Memory) Release(ctx context.Context, run Fence, logs []Log) error {
 
 // Retry implements [Store].
 func (m *Memory) Retry(ctx context.Context, run Fence, delay time.Duration, why Failure, logs []Log) error {
+	if err := texts.Check(why); err != nil {
+		return err
+	}
 	return m.change(ctx, run, logs, func(r *memoryRecord) error {
 		if r.Status == Cancelling {
 			return ErrCancelling
@@ -195,6 +207,9 @@ func (m *Memory) Retry(ctx context.Context, run Fence, delay time.Duration, why 
 // change runs do on a run, and adds log lines if it succeeds.
 func (m *Memory) change(ctx context.Context, run Fence, logs []Log, do func(*memoryRecord) error) error {
 	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := texts.Check(logs); err != nil {
 		return err
 	}
 	m.mu.Lock()
@@ -224,6 +239,9 @@ func (m *Memory) change(ctx context.Context, run Fence, logs []Log, do func(*mem
 // Cancel implements [Store].
 func (m *Memory) Cancel(ctx context.Context, id string, why Failure) (*Record, error) {
 	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := texts.Check(why); err != nil {
 		return nil, err
 	}
 	m.mu.Lock()

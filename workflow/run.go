@@ -1,6 +1,7 @@
 package workflow
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/bifrost-go/bifrost/internal/redact"
 	"github.com/bifrost-go/bifrost/internal/scope"
@@ -140,7 +142,7 @@ func (x *run) call(ctx context.Context) (e ending) {
 	case len(result) > maxPayload:
 		return ending{final: true, failure: &Failure{CodeResult, fmt.Sprintf("the result has %d bytes of JSON, more than %d", len(result), maxPayload)}}
 	}
-	return ending{result: result}
+	return ending{result: keepable(result)}
 }
 
 // codeOf returns the code that an error, or one it wraps, gives itself.
@@ -255,9 +257,18 @@ func (r *Registry) write(x *run, do func(context.Context) error) {
 	}
 }
 
+// keepable makes JSON something that stores can keep: a json.RawMessage in it may
+// have been anything.
+func keepable(doc json.RawMessage) json.RawMessage {
+	if utf8.Valid(doc) {
+		return doc
+	}
+	return bytes.ToValidUTF8(doc, []byte("\uFFFD"))
+}
+
 // cut shortens text to at most limit bytes, at a whole character.
 func cut(text string, limit int) string {
-	text = strings.ToValidUTF8(text, "\uFFFD")
+	text = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD") // what stores can keep
 	if len(text) <= limit {
 		return text
 	}

@@ -26,6 +26,9 @@ var (
 // write may or may not have happened. Whatever is written is on stable storage
 // before the method returns.
 //
+// Texts are valid UTF-8 without NUL characters, JSON documents too: a write that has
+// another is refused, and nothing is found under one.
+//
 // A run is what is Running or Cancelling; it belongs to its newest attempt.
 type Store interface {
 	// Insert stores a new execution with ID, Workflow, Scope, Input, Principal, Key

@@ -32,6 +32,7 @@ func Run(t *testing.T, open func(t *testing.T) integrations.Store) {
 		{"cleared settings", testClearSettings},
 		{"the feed of settings", testSettingsChanges},
 		{"texts", testTexts},
+		{"texts that cannot be kept", testInvalidTexts},
 		{"copies", testCopies},
 		{"a context that has ended", testEndedContext},
 		{"one of many writers wins", testWinners},

@@ -58,6 +58,34 @@ func testTexts(t *testing.T, s integrations.Store) {
 	assert.False(t, r.Empty(), "another organization's")
 }
 
+func testInvalidTexts(t *testing.T, s integrations.Store) {
+	for _, text := range []string{"\x00", "a\x00", "\xff", "a\xc3\x28"} {
+		doc := json.RawMessage(`{"k":"` + text + `"}`)
+		for _, d := range []integrations.DefinitionRecord{
+			{ID: text}, {ID: "1", Org: text}, {ID: "1", Name: text}, {ID: "1", UpdatedBy: text}, {ID: "1", Body: doc},
+		} {
+			_, err := s.PutDefinition(t.Context(), d)
+			require.ErrorContains(t, err, "not valid UTF-8")
+		}
+		key := integrations.SettingsKey{Definition: "d", Org: "o"}
+		for _, r := range []integrations.SettingsRecord{
+			{SettingsKey: integrations.SettingsKey{Definition: "d", Org: text}}, {SettingsKey: key, EntityName: text}, {SettingsKey: key, Config: doc},
+		} {
+			_, err := s.PutSettings(t.Context(), r)
+			require.ErrorContains(t, err, "not valid UTF-8")
+		}
+		assert.Zero(t, settings(t, s, text, text).Version)
+		list, err := s.ListSettings(t.Context(), text, nil, 10)
+		require.NoError(t, err)
+		assert.Empty(t, list)
+		require.NoError(t, s.ClearSettings(t.Context(), "", text))
+	}
+	stored, _ := definitions(t, s, 0, 10)
+	assert.Empty(t, stored)
+	keys, _ := changes(t, s, 0, 10)
+	assert.Empty(t, keys)
+}
+
 func testCopies(t *testing.T, s integrations.Store) {
 	want := plainDefinition(t, sampleDefinition("1"))
 	spoilDefinition := func(d integrations.DefinitionRecord) { d.Body[0], d.Sealed[0] = 'x', 99 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/bifrost-go/bifrost/integrations"
+	"github.com/bifrost-go/bifrost/internal/texts"
 )
 
 // definitions implements integrations.Store.
@@ -13,7 +14,7 @@ type definitions struct{ engine Engine }
 
 // DefinitionStore returns the store of definitions made at run time, and of what
 // organizations have set for definitions.
-func DefinitionStore(e Engine) integrations.Store { return definitions{e} }
+func DefinitionStore(e Engine) integrations.Store { return definitions{checked{e}} }
 
 const (
 	definitionColumns = `id, org, name, version, change, body, sealed, deleted, created_at, updated_at, updated_by`
@@ -39,6 +40,9 @@ func definitionDest(d *integrations.DefinitionRecord, change any) []any {
 
 // PutDefinition implements integrations.Store.
 func (s definitions) PutDefinition(ctx context.Context, d integrations.DefinitionRecord) (integrations.DefinitionRecord, error) {
+	if err := texts.Check(d); err != nil {
+		return integrations.DefinitionRecord{}, err
+	}
 	var stored integrations.DefinitionRecord
 	err := s.engine.Write(ctx, func(t Tx) error {
 		if err := replaceable(t, d); err != nil {

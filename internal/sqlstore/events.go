@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/bifrost-go/bifrost/internal/texts"
 	"github.com/bifrost-go/bifrost/tokenstore"
 )
 
@@ -32,6 +33,9 @@ func (s tokens) Events(ctx context.Context, match tokenstore.Match, before int64
 func (s tokens) AddEvents(ctx context.Context, events ...tokenstore.Event) error {
 	if len(events) == 0 {
 		return ctx.Err()
+	}
+	if err := texts.Check(events); err != nil {
+		return err
 	}
 	return s.engine.Write(ctx, func(t Tx) error {
 		var now int64

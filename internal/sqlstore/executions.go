@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/bifrost-go/bifrost/internal/texts"
 	"github.com/bifrost-go/bifrost/workflow"
 )
 
@@ -15,10 +16,13 @@ import (
 type executions struct{ engine Engine }
 
 // Executions returns the store of workflow executions.
-func Executions(e Engine) workflow.Store { return executions{e} }
+func Executions(e Engine) workflow.Store { return executions{checked{e}} }
 
 // Insert implements workflow.Store.
 func (s executions) Insert(ctx context.Context, r *workflow.Record, lease time.Duration) (stored *workflow.Record, err error) {
+	if err := texts.Check(r); err != nil {
+		return nil, err
+	}
 	status, attempt := workflow.Pending, 0
 	var runAt, key any
 	switch {
@@ -144,6 +148,9 @@ func (s executions) Finish(ctx context.Context, run workflow.Fence, o workflow.O
 
 // change runs a fenced statement, whose first arguments are the fence.
 func (s executions) change(ctx context.Context, run workflow.Fence, logs []workflow.Log, query string, args ...any) error {
+	if err := texts.Check(args...); err != nil {
+		return err
+	}
 	args = append([]any{run.ID, run.Attempt}, args...)
 	return s.engine.Write(ctx, func(t Tx) error {
 		changed, err := t.Exec(query, args...)
@@ -176,6 +183,9 @@ func holds(t Tx, run workflow.Fence) (bool, error) {
 
 // Cancel implements workflow.Store.
 func (s executions) Cancel(ctx context.Context, id string, why workflow.Failure) (r *workflow.Record, err error) {
+	if err := texts.Check(why); err != nil {
+		return nil, err
+	}
 	err = s.engine.Write(ctx, func(t Tx) error {
 		if err := t.Lock(lockExecution, id); err != nil { // it must not change between the two
 			return err
@@ -212,6 +222,9 @@ func (s executions) DeleteOrg(ctx context.Context, org string) error {
 }
 
 func appendLogs(t Tx, run workflow.Fence, logs []workflow.Log) error {
+	if err := texts.Check(logs); err != nil {
+		return err
+	}
 	for _, l := range logs {
 		_, err := t.Exec(appendExecutionLog, run.ID, run.Attempt, l.Seq, l.At.UnixMicro(), int(l.Level), l.Message, document(l.Attrs))
 		if err != nil {

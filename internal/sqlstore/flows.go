@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/bifrost-go/bifrost/internal/texts"
 	"github.com/bifrost-go/bifrost/tokenstore"
 )
 
@@ -32,6 +33,9 @@ func flowDest(f *tokenstore.Flow) []any {
 
 // PutFlow implements tokenstore.Store.
 func (s tokens) PutFlow(ctx context.Context, flow tokenstore.Flow, life time.Duration, maxOpen int) (tokenstore.Flow, error) {
+	if err := texts.Check(flow); err != nil {
+		return tokenstore.Flow{}, err
+	}
 	scopes, err := list(flow.Scopes)
 	if err != nil {
 		return tokenstore.Flow{}, err

@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/bifrost-go/bifrost/integrations"
+	"github.com/bifrost-go/bifrost/internal/texts"
 )
 
 const (
@@ -33,6 +34,9 @@ func settingsDest(r *integrations.SettingsRecord) []any {
 
 // PutSettings implements integrations.Store.
 func (s definitions) PutSettings(ctx context.Context, r integrations.SettingsRecord) (integrations.SettingsRecord, error) {
+	if err := texts.Check(r); err != nil {
+		return integrations.SettingsRecord{}, err
+	}
 	var stored integrations.SettingsRecord
 	err := s.engine.Write(ctx, func(t Tx) error {
 		var version int64

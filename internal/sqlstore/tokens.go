@@ -7,11 +7,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bifrost-go/bifrost/internal/texts"
 	"github.com/bifrost-go/bifrost/tokenstore"
 )
 
 // Tokens returns the store of connections, flows and their history.
-func Tokens(e Engine) tokenstore.Store { return tokens{e} }
+func Tokens(e Engine) tokenstore.Store { return tokens{checked{e}} }
 
 type tokens struct{ engine Engine }
 
@@ -97,6 +98,9 @@ func (s tokens) Update(ctx context.Context, key tokenstore.Key, change func(c *t
 
 // store writes a record and its pending events.
 func store(t Tx, c *tokenstore.Connection) error {
+	if err := texts.Check(c); err != nil {
+		return err
+	}
 	position, err := t.Position(Changes)
 	if err != nil {
 		return err
@@ -185,6 +189,9 @@ func (s tokens) KeyCheck(ctx context.Context, keyID string, check []byte) (map[s
 	all, err := s.keyChecks(ctx)
 	if err != nil || keyID == "" || all[keyID] != nil {
 		return all, err
+	}
+	if err := texts.Check(keyID); err != nil {
+		return nil, err
 	}
 	err = s.engine.Write(ctx, func(t Tx) error {
 		_, err := t.Exec(`INSERT INTO bifrost_key_checks (key_id, sealed) VALUES ($1, $2) ON CONFLICT DO NOTHING`, keyID, check)

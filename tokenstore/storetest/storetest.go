@@ -25,6 +25,7 @@ var groups = []group{
 	{"Failure", testFailure},
 	{"Copies", testCopies},
 	{"Keys", testKeys},
+	{"Texts", testTexts},
 	{"List", testList},
 	{"Due", testDue},
 	{"Changes", testChanges},

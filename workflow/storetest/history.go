@@ -103,7 +103,7 @@ func testList(t *testing.T, s workflow.Store) {
 }
 
 func testHostileText(t *testing.T, s workflow.Store) {
-	hostile := "'; DROP TABLE x; -- %_\\ \x00 \u202e \U0001f480 \"\n"
+	hostile := "'; DROP TABLE x; -- %_\\ \x01 \u202e \U0001f480 \"\n"
 	quoted, err := json.Marshal(hostile)
 	require.NoError(t, err)
 	r := insertLeased(t, s, workflow.Record{
@@ -123,6 +123,53 @@ func testHostileText(t *testing.T, s workflow.Store) {
 	require.NoError(t, err)
 	require.Len(t, logs, 1)
 	assert.Equal(t, hostile, logs[0].Message)
+}
+
+func testInvalidText(t *testing.T, s workflow.Store) {
+	run := insertLeased(t, s, workflow.Record{}, lease)
+	for _, text := range []string{"\x00", "a\x00", "\xff", "a\xc3\x28"} {
+		doc := json.RawMessage(`"` + text + `"`)
+		refused := func(err error) {
+			t.Helper()
+			require.ErrorContains(t, err, "not valid UTF-8")
+		}
+		for _, r := range []workflow.Record{
+			{Workflow: text}, {Scope: workflow.Org(text)}, {Principal: text}, {Key: text}, {Input: doc},
+		} {
+			r.ID = newID(t)
+			_, err := s.Insert(t.Context(), &r, 0)
+			refused(err)
+		}
+		logs := []workflow.Log{{Seq: 1, At: time.Now(), Message: "fine"}, {Seq: 2, At: time.Now(), Message: text}}
+		refused(s.Append(t.Context(), fence(run), logs))
+		refused(s.Append(t.Context(), fence(run), []workflow.Log{{Seq: 1, Attrs: doc}}))
+		refused(s.Release(t.Context(), fence(run), logs))
+		refused(s.Retry(t.Context(), fence(run), 0, workflow.Failure{Code: text}, nil))
+		refused(s.Finish(t.Context(), fence(run), workflow.Outcome{Status: workflow.Succeeded, Result: doc}))
+		refused(s.Finish(t.Context(), fence(run), workflow.Outcome{Status: workflow.Failed, Error: &workflow.Failure{Message: text}}))
+		_, err := s.Cancel(t.Context(), run.ID, workflow.Failure{Message: text})
+		refused(err)
+
+		_, err = s.Get(t.Context(), text)
+		require.ErrorIs(t, err, workflow.ErrNotFound)
+		_, err = s.Cancel(t.Context(), text, cancelled)
+		require.ErrorIs(t, err, workflow.ErrNotFound)
+		for _, m := range []workflow.Match{{Workflow: text}, {Scope: workflow.Org(text)}} {
+			list, err := s.List(t.Context(), m, "", 10)
+			require.NoError(t, err)
+			assert.Empty(t, list)
+		}
+		r, err := s.Claim(t.Context(), workflow.Claim{Workflows: []string{text}, Except: []string{text}, Lease: lease})
+		require.NoError(t, err)
+		assert.Nil(t, r)
+		require.NoError(t, s.DeleteOrg(t.Context(), text))
+	}
+	got, err := s.Get(t.Context(), run.ID)
+	require.NoError(t, err)
+	assert.Equal(t, run, got, "nothing was written")
+	logs, err := s.Logs(t.Context(), run.ID)
+	require.NoError(t, err)
+	assert.Empty(t, logs)
 }
 
 func testEndedContext(t *testing.T, s workflow.Store) {

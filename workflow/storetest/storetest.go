@@ -56,6 +56,7 @@ func Run(t *testing.T, open func(t *testing.T) workflow.Store) {
 		{"list", testList},
 		{"delete an organization", testDeleteOrg},
 		{"hostile text", testHostileText},
+		{"text that cannot be kept", testInvalidText},
 		{"ended context", testEndedContext},
 	} {
 		t.Run(tt.name, func(t *testing.T) { tt.test(t, open(t)) })
