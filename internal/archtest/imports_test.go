@@ -31,9 +31,13 @@ var sqliteModules = []string{
 	"github.com/ncruces/go-strftime", "github.com/remyoudompheng/bigfft", "golang.org/x/sys",
 }
 
+// PostgreSQL's driver and what it needs.
+var postgresModules = []string{"github.com/jackc/", "golang.org/x/text/"}
+
 // The first room that holds a package is its own.
 var rooms = []room{
 	{path: "internal/sqlstore", sees: []string{"workflow", "integrations", "oauthflow", "tokenstore"}, needs: []string{"github.com/google/uuid", "github.com/google/jsonschema-go", "golang.org/x/oauth2", "golang.org/x/sync"}},
+	{path: "internal/pgtest", needs: postgresModules},
 	{path: "internal", needs: []string{"golang.org/x/"}},
 	{path: "tokenstore", needs: []string{"github.com/google/uuid"}},
 	{path: "oauthflow", sees: []string{"tokenstore"}, needs: []string{"github.com/google/uuid", "golang.org/x/oauth2", "golang.org/x/sync"}},
@@ -42,6 +46,7 @@ var rooms = []room{
 	{path: "", sees: []string{"workflow", "integrations", "oauthflow", "tokenstore"}, needs: []string{"github.com/google/uuid", "github.com/google/jsonschema-go", "golang.org/x/oauth2", "golang.org/x/sync"}},
 	{path: "httpadapter", sees: []string{"", "workflow", "integrations", "oauthflow", "tokenstore"}, needs: []string{"github.com/google/uuid", "github.com/google/jsonschema-go", "golang.org/x/oauth2", "golang.org/x/sync"}},
 	{path: "sqlite", sees: []string{"workflow", "integrations", "oauthflow", "tokenstore"}, needs: append([]string{"github.com/google/jsonschema-go", "golang.org/x/oauth2", "golang.org/x/sync"}, sqliteModules...)},
+	{path: "postgres", sees: []string{"workflow", "integrations", "oauthflow", "tokenstore"}, needs: append([]string{"github.com/google/uuid", "github.com/google/jsonschema-go", "golang.org/x/oauth2", "golang.org/x/sync"}, postgresModules...)},
 	{path: "oauthtest", needs: []string{"github.com/google/uuid"}},
 }
 

@@ -1,0 +1,193 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/bifrost-go/bifrost/internal/sqlstore"
+)
+
+const (
+	// endPatience bounds how long a commit or a rollback may take, whatever the
+	// caller's context says: it is better to know how it ended.
+	endPatience = 10 * time.Second
+	// conflictTries bounds how often a transaction is run that others are in the way
+	// of. All but the first are run beside at most as many as there are processes.
+	conflictTries = 20
+	// uniqueTries is the same where something turned out to be there already. Once
+	// more is enough to see it; a third time it is a fault.
+	uniqueTries = 3
+)
+
+// begin opens a transaction as all of ours are, in one message. Who holds locks and
+// falls silent (a suspended machine, a broken network) is cut off after some time.
+const begin = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
+	SELECT set_config('idle_in_transaction_session_timeout', '15s', true),
+		set_config('synchronous_commit', CASE WHEN current_setting('synchronous_commit') = 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)`
+
+// write runs fn in a transaction and returns when it is on stable storage. Nothing
+// of it is kept if fn returns an error, which is returned unchanged, or panics. Fn is
+// run again where another transaction was in its way.
+//
+// A context that ends while fn waits for a lock ends the transaction; what it does
+// to the commit is nothing.
+//
+// With a context of InTx, fn runs within that transaction.
+func (db *DB) write(ctx context.Context, fn func(t *tx) error) error {
+	if s := db.seamOf(ctx); s != nil {
+		return again(ctx, func() error { return s.Write(ctx, fn) })
+	}
+	leave, err := db.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return again(ctx, func() error { return db.transaction(ctx, fn) })
+}
+
+// again calls do until no other transaction is in its way.
+func again(ctx context.Context, do func() error) error {
+	for tries := 1; ; tries++ {
+		err := do()
+		most := 0
+		switch c := code(err); {
+		case err == nil, errors.Is(err, sqlstore.ErrUnconfirmed):
+			return err
+		case errors.Is(err, sqlstore.ErrAgain), c == serializationFailure, c == deadlockDetected:
+			most = conflictTries
+		case c == uniqueViolation:
+			most = uniqueTries
+		}
+		if tries >= most {
+			return err
+		}
+		if tries == 1 {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(rand.N(time.Duration(tries) * time.Millisecond)): //nolint:gosec // spreads retries, no secret
+		}
+	}
+}
+
+// transaction runs fn once.
+func (db *DB) transaction(ctx context.Context, fn func(t *tx) error) error {
+	conn, err := db.pool.Acquire(ctx)
+	if err != nil {
+		return explain(err)
+	}
+	t := &tx{db: db, ctx: ctx, conn: conn}
+	defer t.end() // also if fn panics, or ends its goroutine (t.FailNow in a test)
+	if _, err := conn.Exec(ctx, begin); err != nil {
+		if code(err) == "0A000" { // READ WRITE, during recovery
+			return &explained{standby, err}
+		}
+		return explain(err)
+	}
+	if err := fn(t); err != nil {
+		return err
+	}
+	return t.commit()
+}
+
+// tx is an open transaction.
+type tx struct {
+	db   *DB
+	ctx  context.Context
+	conn *pgxpool.Conn
+
+	last  int64                   // provisional position
+	given map[sqlstore.Feed]int64 // how many
+}
+
+// Exec runs a statement and returns how many rows it changed.
+func (t *tx) Exec(query string, args ...any) (changed int64, err error) {
+	tag, err := t.conn.Exec(t.ctx, t.db.text(query), unprepared(args)...)
+	return tag.RowsAffected(), explain(err)
+}
+
+// One scans the only row of a query (or of a statement with RETURNING) into
+// dest; sql.ErrNoRows if there is none.
+func (t *tx) One(dest []any, query string, args ...any) error {
+	return explain(t.conn.QueryRow(t.ctx, t.db.text(query), unprepared(args)...).Scan(dest...))
+}
+
+// Each calls row for each row of a query, as DB.each does.
+func (t *tx) Each(row func(scan sqlstore.Scanner) error, query string, args ...any) error {
+	rows, err := t.conn.Query(t.ctx, t.db.text(query), unprepared(args)...)
+	if err != nil {
+		return explain(err)
+	}
+	return eachRow(rows, row)
+}
+
+// Lock implements sqlstore.Tx.
+func (t *tx) Lock(query string, args ...any) error {
+	_, err := t.Exec(query, args...)
+	return err
+}
+
+// Run implements sqlstore.Part.
+func (t *tx) Run(statement string) error {
+	if _, err := t.conn.Exec(t.ctx, statement); err != nil {
+		return unconfirmed(err)
+	}
+	return nil
+}
+
+// Position implements sqlstore.Tx: commit gives the final ones.
+func (t *tx) Position(f sqlstore.Feed) (int64, error) {
+	if t.given == nil {
+		t.given = make(map[sqlstore.Feed]int64)
+	}
+	t.given[f]++
+	t.last++
+	return sqlstore.Provisional + t.last, nil
+}
+
+// commit gives rows their positions and commits, in one message: once the server
+// has it, nobody needs this process to release the counters that all others wait
+// for. Nobody else sees provisional positions, and counters are taken in one order.
+func (t *tx) commit() error {
+	var text strings.Builder
+	for _, f := range sqlstore.Feeds {
+		if n := t.given[f]; n > 0 {
+			fmt.Fprintf(&text, `WITH counter AS (UPDATE bifrost_counters SET value = value + %d WHERE name = '%s' RETURNING value - %d AS before)
+				UPDATE %s SET change = change - %d + counter.before FROM counter WHERE change > %d;`,
+				t.last, f.Counter, t.last, f.Table, int64(sqlstore.Provisional), int64(sqlstore.Provisional))
+		}
+	}
+	text.WriteString(`COMMIT`)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), endPatience)
+	defer cancel()
+	tag, err := t.conn.Exec(ctx, text.String())
+	var fault *pgconn.PgError
+	switch {
+	case err == nil && tag.String() == "COMMIT":
+		return nil
+	case err == nil:
+		return errors.New("postgres: nothing was kept, because a statement of the transaction failed")
+	case errors.As(err, &fault) && fault.Severity == "ERROR": // and not the end of the session
+		return explain(err)
+	}
+	return unconfirmed(err)
+}
+
+// end takes back what was not committed, and returns the connection to its pool.
+func (t *tx) end() {
+	if t.conn.Conn().PgConn().TxStatus() != 'I' && !t.conn.Conn().IsClosed() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), endPatience)
+		defer cancel()
+		_, _ = t.conn.Exec(ctx, `ROLLBACK`)
+	}
+	t.conn.Release() // closes it if that failed
+}
