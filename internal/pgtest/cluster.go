@@ -45,6 +45,7 @@ func newCluster() (c cluster, err error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
+	//nolint:gosec // a program of the system's, with arguments of ours
 	cmd := exec.CommandContext(ctx, c.initdb, "--pgdata", c.data(), "--username", "bifrost", "--auth", "scram-sha-256", "--pwfile", password,
 		"--encoding", "UTF8", "--locale", "C", "--no-sync")
 	cmd.Dir, cmd.SysProcAttr = c.dir, unprivileged()
@@ -152,7 +153,7 @@ func freePort() (int, error) {
 // startDaemon starts a server process, and returns what stops it and waits for
 // its end.
 func startDaemon(dir, path string, args ...string) (stop func(), err error) {
-	cmd := exec.Command(path, args...) //nolint:noctx // it lives as long as the test binary
+	cmd := exec.Command(path, args...) //nolint:noctx,gosec // it lives as long as the test binary; a program of the system's
 	var out bytes.Buffer
 	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = dir, &out, &out, unprivileged()
 	started, release, ended := make(chan error), make(chan struct{}), make(chan struct{})

@@ -1,0 +1,79 @@
+package postgres_test
+
+import (
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bifrost-go/bifrost/internal/pgtest"
+	"github.com/bifrost-go/bifrost/postgres"
+	"github.com/bifrost-go/bifrost/tokenstore"
+)
+
+// openBench opens a database of the throw-away cluster, which does not wait for the
+// disk; set BIFROST_POSTGRES for one that does.
+func openBench(b *testing.B) tokenstore.Store {
+	b.Helper()
+	db, err := postgres.Open(b.Context(), pgtest.Database(b))
+	require.NoError(b, err)
+	b.Cleanup(func() { _ = db.Close() })
+	return db.Tokens()
+}
+
+func change(c *tokenstore.Connection, now time.Time) error {
+	c.Generation++
+	c.GrantID, c.Status, c.Sealed, c.DueAt = "grant", tokenstore.Active, make([]byte, 4096), now.Add(time.Hour)
+	c.Log("refreshed", "", "")
+	return nil
+}
+
+// BenchmarkUpdate is one write at a time.
+func BenchmarkUpdate(b *testing.B) {
+	s := openBench(b)
+	for b.Loop() {
+		_, err := s.Update(b.Context(), tokenstore.Key{Definition: "d"}, change)
+		require.NoError(b, err)
+	}
+}
+
+// BenchmarkUpdateParallel is 64 writers a processor, as many at a time as the pool has connections.
+func BenchmarkUpdateParallel(b *testing.B) {
+	s := openBench(b)
+	var n atomic.Int64
+	b.SetParallelism(64)
+	b.RunParallel(func(pb *testing.PB) {
+		key := tokenstore.Key{Definition: fmt.Sprint(n.Add(1))}
+		for pb.Next() {
+			if _, err := s.Update(b.Context(), key, change); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+}
+
+func BenchmarkLoad(b *testing.B) {
+	s := openBench(b)
+	key := tokenstore.Key{Definition: "d"}
+	_, err := s.Update(b.Context(), key, change)
+	require.NoError(b, err)
+	for b.Loop() {
+		_, err := s.Load(b.Context(), key)
+		require.NoError(b, err)
+	}
+}
+
+// BenchmarkChangesIdle is what a watcher costs while nothing happens.
+func BenchmarkChangesIdle(b *testing.B) {
+	s := openBench(b)
+	_, err := s.Update(b.Context(), tokenstore.Key{Definition: "d"}, change)
+	require.NoError(b, err)
+	_, at, err := s.Changes(b.Context(), -1, 0)
+	require.NoError(b, err)
+	for b.Loop() {
+		_, _, err := s.Changes(b.Context(), at, 100)
+		require.NoError(b, err)
+	}
+}
