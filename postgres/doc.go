@@ -8,7 +8,7 @@
 // transaction that is on stable storage (synchronous_commit on, or better if the
 // server is set so) before it is reported as done; what many write at once is kept
 // apart by row locks and by comparing versions. [DB.InTx] makes one transaction of
-// writes to several stores.
+// writes to several stores, and runs alone.
 //
 // It works behind PgBouncer in transaction mode: nothing is kept in a session. No
 // statement is prepared, settings are set for one transaction only, and locks end

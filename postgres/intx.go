@@ -9,13 +9,12 @@ import (
 // InTx calls fn with a context in which everything that this DB's stores write is
 // one transaction: on stable storage when InTx returns nil, and without a trace if
 // fn returns an error, which is returned unchanged, or panics. What the stores read
-// with that context includes what fn has written so far, and what others commit
-// meanwhile.
+// with that context includes what fn has written so far.
 //
-// Fn runs while it holds locks on what it writes, so it must be quick, and do no I/O
-// of its own; the server ends a transaction that does nothing for 15 seconds. It
-// uses the context it is given for every call of this DB: with another one a write
-// waits for itself. Of the stores' errors it may take those that say that nothing was
+// Fn runs while it holds the lock that every other write waits for, so it must be
+// quick, and do no I/O of its own; the server ends a transaction that does nothing
+// for 15 seconds. It uses the context it is given for every call of this DB: with
+// another one a write waits for itself. Of the stores' errors it may take those that say that nothing was
 // written (integrations.ErrConflict, say) for an answer; any other it must return.
 //
 // Called with such a context, InTx joins that transaction: if its fn fails, the
@@ -31,7 +30,7 @@ func (db *DB) InTx(ctx context.Context, fn func(ctx context.Context) error) erro
 		return err
 	}
 	defer leave()
-	return db.transaction(ctx, func(t *tx) error { return sqlstore.InTx(ctx, "postgres", seamKey{db}, t, fn) })
+	return db.transaction(ctx, alone, func(t *tx) error { return sqlstore.InTx(ctx, "postgres", seamKey{db}, t, fn) })
 }
 
 // seamKey is where a context carries the transaction of one DB.

@@ -24,6 +24,9 @@ type DB struct {
 	owned   bool // Close closes the pool
 	dialect sqlstore.Dialect
 	texts   sync.Map // queries as PostgreSQL takes them, by query text
+	// writers holds a value for each transaction, and has room for all connections
+	// of the pool but one: those who wait for a lock must not keep others from reading.
+	writers chan struct{}
 
 	mu     sync.Mutex
 	closed bool
@@ -113,7 +116,7 @@ func New(ctx context.Context, pool *pgxpool.Pool, opts ...Option) (*DB, error) {
 		return nil, errors.New("postgres: New needs an open *pgxpool.Pool; to connect to a database use Open")
 	}
 	o := apply(opts)
-	db := &DB{pool: pool, dialect: dialect(o.now)}
+	db := &DB{pool: pool, dialect: dialect(o.now), writers: make(chan struct{}, max(1, pool.Config().MaxConns-1))}
 	ctx, cancel := context.WithTimeout(ctx, setupTimeout)
 	defer cancel()
 	if err := db.setup(ctx, o); err != nil {

@@ -30,7 +30,16 @@ const (
 // falls silent (a suspended machine, a broken network) is cut off after some time.
 const begin = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
 	SELECT set_config('idle_in_transaction_session_timeout', '15s', true),
-		set_config('synchronous_commit', CASE WHEN current_setting('synchronous_commit') = 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)`
+		set_config('synchronous_commit', CASE WHEN current_setting('synchronous_commit') = 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true);`
+
+// A write runs beside others, a transaction of InTx alone. What is read there and
+// decided on is true until it commits: an organization's deletion has seen every
+// connection that is stored before it, and whatever is stored after it can see that
+// the organization is gone.
+const (
+	beside = begin + `SELECT pg_advisory_xact_lock_shared(7160395)`
+	alone  = begin + `SELECT pg_advisory_xact_lock(7160395)`
+)
 
 // write runs fn in a transaction and returns when it is on stable storage. Nothing
 // of it is kept if fn returns an error, which is returned unchanged, or panics. Fn is
@@ -49,7 +58,7 @@ func (db *DB) write(ctx context.Context, fn func(t *tx) error) error {
 		return err
 	}
 	defer leave()
-	return again(ctx, func() error { return db.transaction(ctx, fn) })
+	return again(ctx, func() error { return db.transaction(ctx, beside, fn) })
 }
 
 // again calls do until no other transaction is in its way.
@@ -79,8 +88,14 @@ func again(ctx context.Context, do func() error) error {
 	}
 }
 
-// transaction runs fn once.
-func (db *DB) transaction(ctx context.Context, fn func(t *tx) error) error {
+// transaction runs fn once, after begin, beside or alone.
+func (db *DB) transaction(ctx context.Context, begin string, fn func(t *tx) error) error {
+	select {
+	case db.writers <- struct{}{}:
+		defer func() { <-db.writers }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	conn, err := db.pool.Acquire(ctx)
 	if err != nil {
 		return explain(err)

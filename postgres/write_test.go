@@ -193,15 +193,18 @@ func TestFeedIsInTheOrderOfTheCommits(t *testing.T) {
 		position = n
 		return names
 	}
-	require.NoError(t, db.InTx(t.Context(), func(ctx context.Context) error {
-		require.NoError(t, touch(ctx, "early"))
-		require.NoError(t, touch(ctx, "late"))
-		require.NoError(t, touch(ctx, "early"))
+	require.NoError(t, touch(t.Context(), "early"))
+	require.NoError(t, touch(t.Context(), "late"))
+	require.Equal(t, []string{"early", "late"}, next(t.Context()))
+	require.NoError(t, db.write(t.Context(), func(tx *tx) error {
+		for _, name := range []string{"early", "late", "early"} {
+			at, err := tx.Position(sqlstore.Changes)
+			require.NoError(t, err)
+			_, err = tx.Exec(`UPDATE bifrost_connections SET change = $1 WHERE definition = $2`, at, name)
+			require.NoError(t, err)
+		}
 		require.NoError(t, touch(t.Context(), "beside"), "nobody waits for an open transaction")
 		assert.Equal(t, []string{"beside"}, next(t.Context()))
-		before := position
-		assert.Equal(t, []string{"late", "early"}, next(ctx), "it sees its own")
-		assert.Equal(t, before, position, "and they are not final")
 		return nil
 	}))
 	assert.Equal(t, []string{"late", "early"}, next(t.Context()))
@@ -210,9 +213,16 @@ func TestFeedIsInTheOrderOfTheCommits(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, end, position)
 	assert.Less(t, position, start+10)
+	require.NoError(t, db.InTx(t.Context(), func(ctx context.Context) error {
+		require.NoError(t, touch(ctx, "own"))
+		assert.Equal(t, []string{"own"}, next(ctx), "a transaction sees what it has written")
+		assert.Equal(t, end, position, "which has no position yet")
+		return nil
+	}))
+	assert.Equal(t, []string{"own"}, next(t.Context()))
 	keys, _, err := s.Changes(t.Context(), start, 10)
 	require.NoError(t, err)
-	assert.Len(t, keys, 3)
+	assert.Len(t, keys, 4)
 }
 
 // Many transactions with many records each, and a reader who takes small steps.
@@ -267,4 +277,37 @@ func TestFeedOfManyTransactions(t *testing.T) {
 	for key, version := range seen {
 		assert.Equal(t, int64(rounds), version, "%v", key)
 	}
+}
+
+// What InTx reads and decides on stays true: nobody writes beside it, whatever he
+// writes.
+func TestInTxIsAlone(t *testing.T) {
+	db := openTemp(t)
+	counted := func(ctx context.Context) (n int) {
+		list, err := db.Tokens().List(ctx, tokenstore.Match{Definition: "d"}, nil, 1000)
+		require.NoError(t, err)
+		return len(list)
+	}
+	var writers sync.WaitGroup
+	ctx, stop := context.WithCancel(t.Context())
+	for w := range 4 {
+		writers.Go(func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				key := tokenstore.Key{Definition: "d", Org: fmt.Sprint(w, "-", i)}
+				_, err := db.Tokens().Update(t.Context(), key, func(*tokenstore.Connection, time.Time) error { return nil })
+				assert.NoError(t, err)
+			}
+		})
+	}
+	for range 10 {
+		require.NoError(t, db.InTx(t.Context(), func(ctx context.Context) error {
+			n := counted(ctx)
+			require.NoError(t, db.Tokens().AddEvents(ctx, tokenstore.Event{Kind: "counted"}))
+			assert.Equal(t, n, counted(ctx))
+			assert.Equal(t, n, counted(t.Context()))
+			return nil
+		}))
+	}
+	stop()
+	writers.Wait()
 }
