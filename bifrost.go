@@ -27,7 +27,7 @@ type Config struct {
 	// from request headers.
 	BaseURL string
 
-	// Store is where everything is kept: sqlite.Open("bifrost.db"), or [Memory]
+	// Store is where everything is kept: sqlite.Open, postgres.Open, or [Memory]
 	// for tests. The caller closes it, after [Bifrost.Close].
 	Store Store
 
@@ -102,8 +102,8 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// Store is where a Bifrost keeps everything. Package sqlite has one; [Memory] is
-// for tests.
+// Store is where a Bifrost keeps everything. Packages sqlite and postgres have one;
+// [Memory] is for tests.
 type Store interface {
 	Tokens() tokenstore.Store
 	Definitions() integrations.Store

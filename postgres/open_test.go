@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"net/url"
+	"os"
 	"testing"
 	"time"
 
@@ -46,6 +47,9 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		{"another encoding", changed(t, server, func(u *url.URL) { u.RawQuery += "&client_encoding=LATIN1" }), "needs UTF8"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			if tt.name == "a wrong password" && os.Getenv("BIFROST_POSTGRES") != "" {
+				t.Skip("that server may take any")
+			}
 			_, err := postgres.Open(t.Context(), tt.url)
 			require.ErrorContains(t, err, tt.says)
 			require.ErrorContains(t, err, "postgres: ")
