@@ -19,7 +19,7 @@ const (
 	// caller's context says: it is better to know how it ended.
 	endPatience = 10 * time.Second
 	// conflictTries bounds how often a transaction is run that others are in the way
-	// of. All but the first are run beside at most as many as there are processes.
+	// of: a deadlock, or a record that somebody else has made first.
 	conflictTries = 20
 	// uniqueTries is the same where something turned out to be there already. Once
 	// more is enough to see it; a third time it is a fault.
