@@ -16,6 +16,7 @@ import (
 	"github.com/bifrost-go/bifrost"
 	"github.com/bifrost-go/bifrost/httpadapter"
 	"github.com/bifrost-go/bifrost/integrations"
+	"github.com/bifrost-go/bifrost/postgres"
 	"github.com/bifrost-go/bifrost/sqlite"
 	"github.com/bifrost-go/bifrost/workflow"
 )
@@ -28,6 +29,14 @@ func main() {
 		fmt.Fprintf(os.Stderr, "quickstart: %v\n", err)
 		os.Exit(1)
 	}
+}
+
+// open opens the database.
+func (s *settings) open(ctx context.Context) (bifrost.Store, error) {
+	if s.postgres != "" {
+		return postgres.Open(ctx, s.postgres)
+	}
+	return sqlite.Open(s.database)
 }
 
 // run serves until ctx ends.
@@ -47,7 +56,7 @@ func run(ctx context.Context, getenv func(string) string, out, logs io.Writer) (
 	if err != nil {
 		return err
 	}
-	db, err := sqlite.Open(s.database)
+	db, err := s.open(ctx)
 	if err != nil {
 		return fmt.Errorf("DATABASE: %w", err)
 	}

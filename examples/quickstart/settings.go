@@ -1,10 +1,13 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -20,9 +23,12 @@ const integrationName = "Microsoft_Graph"
 
 // settings are read from the environment; the README lists the variables.
 type settings struct {
-	addr     string // ADDR, host:port to listen on
-	baseURL  string // BASE_URL, without a slash at the end
-	database string // DATABASE, absolute path of the SQLite file
+	addr    string // ADDR, host:port to listen on
+	baseURL string // BASE_URL, without a slash at the end
+	// database is the absolute path of the SQLite file; with PostgreSQL the one that
+	// the files stand beside which would stand beside it.
+	database string
+	postgres string // DATABASE, if it is the URL of a PostgreSQL; a secret
 	keys     string // BIFROST_KEY; empty: use the key file beside the database
 	password string // QUICKSTART_PASSWORD; empty: loopback only, nobody is asked
 	orgs     []string
@@ -101,7 +107,7 @@ func (s *settings) readDatabase(e *env) {
 	path := e.get("DATABASE")
 	if scheme, _, ok := strings.Cut(path, "://"); ok {
 		if scheme == "postgres" || scheme == "postgresql" {
-			e.wrong("DATABASE", "PostgreSQL is not built yet: name a file, or leave it unset for an SQLite file in your data directory")
+			s.readPostgres(e, path)
 			return
 		}
 		e.wrong("DATABASE", "%q is a URL of an unknown kind: name a file", scheme+"://…")
@@ -111,6 +117,36 @@ func (s *settings) readDatabase(e *env) {
 	if s.database, err = databasePath(path, e.get); err != nil {
 		e.problems = append(e.problems, err)
 	}
+}
+
+// readPostgres finds a place for what is kept beside a database: the sealing key,
+// and where the stand-in is. Another database has another one.
+func (s *settings) readPostgres(e *env, address string) {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" || strings.Trim(u.Path, "/") == "" {
+		e.wrong("DATABASE", "is not the URL of a PostgreSQL database: write it as postgres://user:password@host:5432/name")
+		return
+	}
+	s.postgres = address
+	file, err := databasePath("", e.get)
+	if err != nil {
+		e.problems = append(e.problems, err)
+		return
+	}
+	sum := sha256.Sum256([]byte(u.Host + u.Path))
+	s.database = filepath.Join(filepath.Dir(file), "postgres-"+hex.EncodeToString(sum[:4]))
+}
+
+// databaseName is how the database is called in what is printed.
+func (s *settings) databaseName() string {
+	if s.postgres == "" {
+		return s.database
+	}
+	u, err := url.Parse(s.postgres)
+	if err != nil {
+		return "PostgreSQL"
+	}
+	return "PostgreSQL, " + strings.Trim(u.Path, "/") + " at " + u.Host
 }
 
 func (s *settings) readOrgs(e *env) {

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -132,7 +133,7 @@ func TestRefusedSettings(t *testing.T) {
 		{[]string{"BASE_URL", "localhost:8080"}, []string{"BASE_URL", "absolute"}},
 		{[]string{"BASE_URL", "https://u:p@app.example.com"}, []string{"BASE_URL", "user"}},
 		{[]string{"BASE_URL", "https://app.example.com/?x"}, []string{"BASE_URL", "query"}},
-		{[]string{"DATABASE", "postgres://u:s3cr3t@db/x"}, []string{"DATABASE", "not built yet"}},
+		{[]string{"DATABASE", "postgres://u:s3cr3t@/"}, []string{"DATABASE", "postgres://user"}},
 		{[]string{"DATABASE", "mysql://u:s3cr3t@db/x"}, []string{"DATABASE", "unknown kind"}},
 		{[]string{"DATABASE", dir}, []string{"DATABASE", "is a directory"}},
 		{[]string{"DATABASE", filepath.Join(dir, "none", "x.db")}, []string{"DATABASE", "no directory"}},
@@ -196,4 +197,23 @@ func TestDataDirectory(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	_, err = readSettings(environment(t, "XDG_DATA_HOME", file, "HOME", file, "LocalAppData", file))
 	require.ErrorContains(t, err, "set DATABASE to a file")
+}
+
+// A database elsewhere has its key and its stand-in in the data directory, and its
+// password nowhere.
+func TestPostgresSettings(t *testing.T) {
+	dir := t.TempDir()
+	get := func(database string) *settings {
+		s, err := readSettings(func(name string) string {
+			return map[string]string{"DATABASE": database, "XDG_DATA_HOME": dir, "HOME": dir, "LocalAppData": dir}[name]
+		})
+		require.NoError(t, err)
+		return s
+	}
+	one, other := get("postgres://u:s3cr3t@db:5432/one"), get("postgresql://u:s3cr3t@db:5432/other")
+	require.NotEqual(t, one.keyFile(), other.keyFile())
+	require.Equal(t, one.keyFile(), get("postgres://another:password@db:5432/one").keyFile())
+	require.True(t, strings.HasPrefix(one.keyFile(), dir))
+	require.Equal(t, "PostgreSQL, one at db:5432", one.databaseName())
+	require.NotContains(t, one.keyFile()+one.databaseName(), "s3cr3t")
 }

@@ -38,7 +38,7 @@ The same by hand:
   curl -s -X POST -H 'Content-Type: application/json' -d '{}' $app/api/workflows/list_users/execute
   curl -s "$app/api/integrations?org=%[5]s"
 `+more+`
-`, s.baseURL, integrationName, s.database, key, s.orgs[0], s.redirectURI(), address)
+`, s.baseURL, integrationName, s.databaseName(), key, s.orgs[0], s.redirectURI(), address)
 }
 
 const (
