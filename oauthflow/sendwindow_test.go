@@ -31,7 +31,11 @@ func TestNothingIsSentWhenTheSendWindowHasPassed(t *testing.T) {
 	for name, slow := range map[string]func(w *world, s *slowBegin){
 		"the store answers late": func(_ *world, s *slowBegin) { s.delay = 6 * time.Second },
 		"dialling takes long": func(w *world, _ *slowBegin) {
-			w.idp.dial = func(context.Context) error { pass(6 * time.Second); w.idp.set(func(p *idp) { p.dial = nil }); return nil }
+			w.idp.dial = func(context.Context) error {
+				pass(6 * time.Second)
+				w.idp.set(func(p *idp) { p.dial = nil })
+				return nil
+			}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
