@@ -58,7 +58,8 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	workflow.MustRegister(bf.Workflows, "list_users", listUsers, workflow.Description("List users from Microsoft Graph"))
+	workflow.MustRegister(bf.Workflows, "list_users", listUsers, workflow.Description("List users from Microsoft Graph"),
+		workflow.AllowMembers()) // else administrators alone may execute it
 
 	mux := http.NewServeMux()
 	mux.Handle("/", httpadapter.New(bf, httpadapter.Config{Principal: whoIsThis}))

@@ -18,8 +18,8 @@ var (
 	ErrNotConnected = errors.New("not connected")
 	// ErrReauthRequired: a person must connect again.
 	ErrReauthRequired = errors.New("must be connected again")
-	// ErrUnavailable: no usable token now; trying later may help.
-	ErrUnavailable = errors.New("no usable token at the moment")
+	// ErrUnavailable: no usable token now, or the store is away; trying later may help.
+	ErrUnavailable = errors.New("not available at the moment")
 	// ErrNoOrg: the call has no scope.
 	ErrNoOrg = errors.New("no organization")
 	// ErrForbiddenOrg: a workflow run asked for another organization.

@@ -177,5 +177,5 @@ func (r *Registry) alarm(ctx context.Context, err error) {
 	if errors.Is(err, context.Canceled) || last != nil && now.Sub(*last) < alarmPause || !r.alarmed.CompareAndSwap(last, &now) {
 		return
 	}
-	r.cfg.Logger.ErrorContext(ctx, "integrations: the store of definitions cannot be read; what is known serves meanwhile", "error", err)
+	r.cfg.Logger.ErrorContext(ctx, "integrations: the store cannot be read; what is known serves meanwhile", "error", err)
 }

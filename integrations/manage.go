@@ -118,7 +118,7 @@ func (r *Registry) Events(ctx context.Context, name string, before int64, limit 
 	}
 	list, err := r.cfg.Tokens.Events(ctx, match, before, limit)
 	if err != nil {
-		return nil, fmt.Errorf("integrations: history of %s: %w", d.Name, err)
+		return nil, r.unread(ctx, d.Name, c.scope.Org, err)
 	}
 	return list, nil
 }

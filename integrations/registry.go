@@ -198,7 +198,8 @@ func (s *definitions) notFound(name string, in scope.Scope) error {
 	return e
 }
 
-// unread is the error for what could not be read from the store of definitions.
+// unread is the error for what could not be read from a store. The cause is for
+// the log: members may read the rest.
 func (r *Registry) unread(ctx context.Context, name, org string, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -207,7 +208,7 @@ func (r *Registry) unread(ctx context.Context, name, org string, err error) erro
 	if !namePattern.MatchString(name) {
 		name = ""
 	}
-	return &Error{Integration: name, Org: org, Kind: ErrUnavailable, Err: err, Detail: "the store of definitions cannot be read"}
+	return &Error{Integration: name, Org: org, Kind: ErrUnavailable, Err: err, Detail: "the store cannot be read"}
 }
 
 // Target implements oauthflow.Targets: what is needed to talk to the provider on

@@ -3,7 +3,6 @@ package integrations
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"maps"
 	"net/url"
@@ -150,7 +149,7 @@ func (r *Registry) Connections(ctx context.Context, name string, after *tokensto
 		for {
 			conns, err := r.cfg.Tokens.List(ctx, match, after, connectionsPage)
 			if err != nil {
-				yield(Status{}, fmt.Errorf("integrations: list connections of %s: %w", d.Name, err))
+				yield(Status{}, r.unread(ctx, d.Name, c.scope.Org, err))
 				return
 			}
 			for _, conn := range conns {
@@ -329,7 +328,7 @@ func (r *Registry) statusWith(ctx context.Context, d *definition, e *effective, 
 	}
 	open, err := r.cfg.Tokens.HasFlow(ctx, c.key(d))
 	if err != nil {
-		return s, fmt.Errorf("integrations: status of %s: %w", d.Name, err)
+		return s, r.unread(ctx, d.Name, s.Org, err)
 	}
 	if open {
 		s.Status, s.StatusMessage = Connecting, connectingMessage
@@ -341,7 +340,7 @@ func (r *Registry) statusWith(ctx context.Context, d *definition, e *effective, 
 func (r *Registry) fillFrom(ctx context.Context, s *Status, d *definition, e *effective, key tokenstore.Key, via Via) (bool, error) {
 	conn, err := r.flows.Load(ctx, key)
 	if err != nil {
-		return false, fmt.Errorf("integrations: status of %s: %w", d.Name, err)
+		return false, r.unread(ctx, d.Name, s.Org, err)
 	}
 	return conn.Connected() && r.fill(s, d, e, conn, via), nil
 }

@@ -76,7 +76,7 @@ func (m *Manager) remove(ctx context.Context, t Target, reason, actor string) (*
 		return nil, ctx.Err()
 	}
 	e := unreadable(t.Key, reasonStore, err)
-	e.Message = "the token store did not confirm the removal; try again: " + err.Error()
+	e.Message = "the token store did not confirm the removal; try again"
 	return nil, e
 }
 

@@ -102,7 +102,7 @@ func (m *Manager) Import(ctx context.Context, t Target, tok Imported) (*tokensto
 		return nil, fmt.Errorf("%w: disconnect it first, or say that it is to be replaced", err)
 	default:
 		e := unreadable(t.Key, reasonStore, err)
-		e.Message = "the token store did not confirm the import; look before you try again: " + err.Error()
+		e.Message = "the token store did not confirm the import; look before you try again"
 		return nil, e
 	}
 	v, err := h.read(ctx)

@@ -24,27 +24,28 @@ type mintRecord struct {
 }
 
 // stamp makes the record one of this client in this tenant, and reports whether it
-// was not. A grant of another kind goes, and the generation its tokens had.
+// was not.
 func (r mintRecord) stamp(c *tokenstore.Connection, now time.Time) bool {
 	c.ScopesRequested = r.requested
-	if c.Connected() && c.Sealed == nil && c.EntityID == r.entityID && c.ClientID == r.clientID &&
+	if c.Connected() && c.EntityID == r.entityID && c.ClientID == r.clientID &&
 		c.TokenHost == r.tokenHost && c.Fingerprint == r.fingerprint {
 		return false
 	}
-	next := c.Generation
-	if c.Sealed != nil {
-		next++
-	}
 	*c = tokenstore.Connection{
 		Key: c.Key, Version: c.Version, ReadAt: c.ReadAt, UpdatedAt: c.UpdatedAt,
-		Generation: next, GrantID: r.grant, ConnectedAt: now, ScopesRequested: r.requested,
+		Generation: c.Generation, GrantID: r.grant, ConnectedAt: now, ScopesRequested: r.requested,
 		EntityID: r.entityID, ClientID: r.clientID, TokenHost: r.tokenHost, Fingerprint: r.fingerprint,
 	}
 	return true
 }
 
-// recordMint records that a token was minted, ago before now.
+// recordMint records that a token was minted, ago before now. A grant of another
+// kind stays, with its tokens: a definition that was changed by mistake is changed
+// back, and nobody else knows of them.
 func recordMint(c *tokenstore.Connection, now time.Time, r mintRecord, ago time.Duration) error {
+	if c.Sealed != nil {
+		return errMoved
+	}
 	first := r.stamp(c, now) || c.LastRefreshAt.IsZero()
 	failing := c.Status == tokenstore.Degraded
 	r.generation, r.access, r.sealed = c.Generation, false, nil
@@ -59,8 +60,7 @@ func recordMint(c *tokenstore.Connection, now time.Time, r mintRecord, ago time.
 	return nil
 }
 
-// recordMintFailure records that a token could not be minted. A grant of another
-// kind stays: a definition that was changed by mistake is changed back.
+// recordMintFailure records that a token could not be minted.
 func recordMintFailure(c *tokenstore.Connection, now time.Time, r mintRecord, f failure) error {
 	if c.Sealed != nil {
 		return errMoved

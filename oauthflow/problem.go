@@ -61,9 +61,13 @@ func unreadable(key tokenstore.Key, reason string, cause error) *ConnectionError
 	e := &ConnectionError{Kind: ErrUnavailable, Key: key, Reason: reason, Err: cause}
 	switch reason {
 	case reasonStore:
-		e.Message = "the token store cannot be read, and no token in memory is good; nothing was sent to the provider: " + cause.Error()
+		// The cause is for the log: it may name hosts and users, and members read this.
+		e.Message = "the token store cannot be read, and no token in memory is good; nothing was sent to the provider"
+		if errors.Is(cause, errWentBack) {
+			e.Message = strings.TrimPrefix(errWentBack.Error(), "oauthflow: ")
+		}
 	case reasonSealed:
-		e.Message = "the stored tokens cannot be opened; check the sealing keys: " + cause.Error()
+		e.Message = "the stored tokens cannot be opened; the server's operator must check the sealing keys"
 	case reasonUnsaved:
 		e.Message = "the renewed token could not be stored yet; check the token store"
 	case reasonURLs, reasonAccess:

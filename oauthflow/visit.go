@@ -21,7 +21,7 @@ func (r *refresher) visit(ctx context.Context, endpoint breakerKey, key tokensto
 		r.aimless(ctx, key, err)
 		return
 	case t.Client.Flow == ClientCredentials:
-		r.never(ctx, key)
+		r.later(ctx, key)
 		return
 	}
 	rules := rulesOf(m.cfg.Timing, &t.Client.Provider)
@@ -90,13 +90,18 @@ func (r *refresher) putOff(ctx context.Context, key tokenstore.Key, rules rules,
 	r.write(ctx, key, func(c *tokenstore.Connection, now time.Time) error { return rules.putOff(c, now, pause) })
 }
 
-// never takes a connection out of the index.
-func (r *refresher) never(ctx context.Context, key tokenstore.Key) {
+// later puts a connection off whose definition has no use for it as it is now:
+// definitions are changed back. Without a refresh token there is nothing to come
+// back for.
+func (r *refresher) later(ctx context.Context, key tokenstore.Key) {
 	r.write(ctx, key, func(c *tokenstore.Connection, now time.Time) error {
 		if !visitDue(c, now) {
 			return errMoved
 		}
 		c.DueAt = time.Time{}
+		if c.HasRefreshToken {
+			c.DueAt = now.Add(changedPause)
+		}
 		return nil
 	})
 }

@@ -57,7 +57,7 @@ func TestWhatCannotBeRenewedIsNotDue(t *testing.T) {
 				t.Client = &c
 				return nil
 			})
-		}, 0, false},
+		}, day - time.Hour, true},
 		"disconnected": {func(w *world, _ *targets) {
 			_, err := w.m.Disconnect(context.Background(), w.target, "bob")
 			require.NoError(w.t, err)

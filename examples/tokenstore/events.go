@@ -26,6 +26,9 @@ func (s *Store) Events(ctx context.Context, match tokenstore.Match, before int64
 
 // AddEvents implements tokenstore.Store.
 func (s *Store) AddEvents(ctx context.Context, events ...tokenstore.Event) error {
+	if err := tokenstore.CheckTexts(events); err != nil {
+		return err
+	}
 	return s.change(ctx, func(c *contents, now time.Time) error {
 		for _, e := range events {
 			c.log(e, now)
@@ -53,6 +56,9 @@ func (s *Store) DeleteEvents(ctx context.Context, match tokenstore.Match, age ti
 
 // KeyCheck implements tokenstore.Store.
 func (s *Store) KeyCheck(ctx context.Context, keyID string, check []byte) (checks map[string][]byte, err error) {
+	if err := tokenstore.CheckTexts(keyID); err != nil {
+		return nil, err
+	}
 	err = s.change(ctx, func(c *contents, _ time.Time) error {
 		if _, ok := c.Checks[keyID]; !ok && keyID != "" {
 			c.Checks[keyID] = bytes.Clone(check)

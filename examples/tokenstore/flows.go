@@ -11,6 +11,9 @@ import (
 
 // PutFlow implements tokenstore.Store.
 func (s *Store) PutFlow(ctx context.Context, flow tokenstore.Flow, life time.Duration, maxOpen int) (tokenstore.Flow, error) {
+	if err := tokenstore.CheckTexts(flow); err != nil {
+		return tokenstore.Flow{}, err
+	}
 	err := s.change(ctx, func(c *contents, now time.Time) error {
 		flow.CreatedAt, flow.ExpiresAt = now, now.Add(life)
 		open := 1

@@ -54,11 +54,15 @@ func (s *Store) Update(
 			return refused
 		}
 		is = is.Clone() // change may have kept what it was given
+		is.Key = key
+		if err := tokenstore.CheckTexts(is); err != nil {
+			return err
+		}
 		for _, e := range is.Pending {
 			e.Key = key
 			c.log(e, now)
 		}
-		is.Key, is.Version, is.UpdatedAt, is.ReadAt, is.Pending = key, was.Version+1, now, now, nil
+		is.Version, is.UpdatedAt, is.ReadAt, is.Pending = was.Version+1, now, now, nil
 		c.Change++
 		stored := newRecord(is, c.Change)
 		if i := c.find(key); i >= 0 {
