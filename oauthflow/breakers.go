@@ -10,6 +10,7 @@ import (
 
 // breakerKey says which requests share a fate. Not the provider as such: a tenant
 // that was removed is refused at its own token URL, and must not stop the others.
+// Where customers share one, their breaker tells them apart.
 type breakerKey struct {
 	definition string
 	tokenURL   string // expanded
@@ -35,7 +36,7 @@ func refreshBreaker(t Target) (breakerKey, error) {
 	return breakerOf(t, t.Client.refreshField())
 }
 
-// breakers are the manager's. Only endpoints that have failed have one.
+// breakers are the manager's, of the endpoints that were asked lately.
 type breakers struct {
 	mu  sync.Mutex
 	all map[breakerKey]breaker
@@ -84,7 +85,7 @@ func (s *breakers) enter(key breakerKey, connection tokenstore.Key, forced bool)
 		b.probing = true
 		s.all[key] = b
 	}
-	return &pass{breakers: s, key: key, connection: connection, probe: a.probe}, nil
+	return &pass{breakers: s, key: key, connection: connection, probe: a.probe, forced: forced}, nil
 }
 
 // open returns how many are open.
@@ -100,13 +101,33 @@ func (s *breakers) open() int {
 	return n
 }
 
-// bound makes room for one more. s.mu is held.
+// put remembers what is known of an endpoint. s.mu is held.
+func (s *breakers) put(now time.Time, key breakerKey, b breaker) {
+	if s.all == nil {
+		s.all = map[breakerKey]breaker{}
+	}
+	if _, known := s.all[key]; !known {
+		s.bound(now)
+	}
+	s.all[key] = b
+}
+
+// bound makes room for one more. What is closed goes first, and more of it than
+// needed, so that not every new endpoint is a walk over all. s.mu is held.
 func (s *breakers) bound(now time.Time) {
 	if len(s.all) < maxBreakers {
 		return
 	}
 	for key, b := range s.all {
 		if b.over(now) {
+			delete(s.all, key)
+		}
+	}
+	for key, b := range s.all {
+		if len(s.all) < maxBreakers*3/4 {
+			return
+		}
+		if b.until.IsZero() {
 			delete(s.all, key)
 		}
 	}
@@ -125,25 +146,27 @@ type pass struct {
 	key        breakerKey
 	connection tokenstore.Key
 	probe      bool
+	forced     bool // by a person
 }
 
 // succeeded closes the breaker.
 func (p *pass) succeeded() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.all, p.key)
+	now := time.Now()
+	p.put(now, p.key, breaker{success: now})
 	p.probe = false
 }
 
 // failed takes note of a failure, whosever it is. jitter is its connection's, so
 // that both pauses end together.
 func (p *pass) failed(e *TokenError, c *Client, jitter float64) {
-	limit := blame(e)
+	l := blameFor(e)
 	switch {
 	case answered(e):
 		p.succeeded()
 		return
-	case limit == 0:
+	case l == blameNobody:
 		return
 	}
 	shown := *e
@@ -153,14 +176,7 @@ func (p *pass) failed(e *TokenError, c *Client, jitter float64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	b, known := p.all[p.key]
-	if !known {
-		p.bound(now)
-	}
-	if p.all == nil {
-		p.all = map[breakerKey]breaker{}
-	}
-	p.all[p.key] = b.failed(now, p.connection, limit, f, p.probe)
+	p.put(now, p.key, p.all[p.key].failed(now, p.connection, l, f, p.probe, p.forced))
 	p.probe = false
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -41,7 +43,8 @@ func TestOneRefusedClientIsAskedForOnceForAll(t *testing.T) {
 		all := w.connectOrgs(100)
 		w.target = w.forOrg("fresh")
 		pass(2 * time.Hour)
-		w.connect("g") // its token is good
+		w.connect("g")         // its token is good
+		pass(10 * time.Minute) // that somebody got through is long ago
 		w.idp.set(func(p *idp) { p.answer = always(401, `{"error":"invalid_client","error_description":"about org-0"}`) })
 		_, err := w.m.Token(t.Context(), all[0])
 		problem(t, err, oauthflow.ErrUnavailable)
@@ -58,7 +61,7 @@ func TestOneRefusedClientIsAskedForOnceForAll(t *testing.T) {
 		require.Len(t, w.idp.refreshes(), 1)
 		w.requireToken(w.m, "AT101")
 
-		pass(3600*time.Second - 30*time.Second) // about to end, and served
+		pass(50*time.Minute - 30*time.Second)   // about to end, and served
 		_, err = w.m.Token(t.Context(), all[0]) // the probe
 		problem(t, err, oauthflow.ErrUnavailable)
 		for range 10 {
@@ -146,7 +149,7 @@ func TestOneCustomersDeadTenantDoesNotStopTheOthers(t *testing.T) {
 		w.idp.set(func(p *idp) {
 			p.answer = func(form url.Values) (int, string, error) {
 				if form.Get("refresh_token") != "g2/RT2" {
-					return 400, `{"error":"unauthorized_client"}`, nil
+					return 401, `{"error":"invalid_client"}`, nil
 				}
 				return 0, "", nil
 			}
@@ -215,5 +218,111 @@ func TestConnectingClosesTheBreaker(t *testing.T) {
 		w.connect("g")
 		_, err = w.m.Token(t.Context(), all[1])
 		require.NoError(t, err)
+	})
+}
+
+// refuse answers the grants so, and the others as usual.
+func (w *world) refuse(status int, answer string, grants ...string) {
+	w.idp.set(func(p *idp) {
+		p.answer = func(form url.Values) (int, string, error) {
+			grant, _, _ := strings.Cut(form.Get("refresh_token"), "/")
+			if slices.Contains(grants, grant) {
+				return status, answer, nil
+			}
+			return 0, "", nil
+		}
+	})
+}
+
+// Customers share a token URL (…/common/…). Whoever has removed the client there, or
+// is throttled, is refused alone, however often they ask.
+func TestAtASharedURLTheRefusedStopNobodyElse(t *testing.T) {
+	tests := map[string]struct {
+		bad     int
+		press   bool // their members ask for a refresh, again and again
+		status  int
+		answer  string
+		blocked int // at most, of 180 calls
+	}{
+		"removed, somebody presses Refresh": {1, true, 400, `{"error":"unauthorized_client"}`, 0},
+		"throttled, and presses":            {1, true, 429, "retry-after 36000", 0},
+		"five are removed":                  {5, false, 400, `{"error":"unauthorized_client"}`, 5},
+		"five are removed and press":        {5, true, 400, `{"error":"unauthorized_client"}`, 5},
+		"two are throttled":                 {2, false, 429, "retry-after 36000", 0},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				all := w.connectOrgs(40)
+				pass(2 * time.Hour)
+				var grants []string
+				for i := range tt.bad {
+					grants = append(grants, fmt.Sprintf("g%d", i))
+				}
+				w.refuse(tt.status, tt.answer, grants...)
+				blocked := 0
+				for i := range 180 {
+					for _, bad := range all[:tt.bad] {
+						var err error
+						if tt.press {
+							_, err = w.m.Renew(t.Context(), bad, oauthflow.AnyGeneration)
+						} else {
+							_, err = w.m.Token(t.Context(), bad)
+						}
+						require.Error(t, err)
+					}
+					pass(10 * time.Second)
+					if _, err := w.m.Token(t.Context(), all[tt.bad+i%(40-tt.bad)]); err != nil {
+						blocked++
+					}
+					pass(10 * time.Second)
+				}
+				require.LessOrEqual(t, blocked, tt.blocked)
+			})
+		})
+	}
+}
+
+// Several connections of an organization are one voice, and its pause is its own.
+func TestThreeAccountsOfOneOrganizationStopNobodyElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		good := w.forOrg("good")
+		w.target = good
+		w.connect("good")
+		var accounts []oauthflow.Target
+		for _, account := range []string{"a", "b", "c"} {
+			w.target = w.forOrg("bad")
+			w.target.Key.Account = account
+			w.connect("bad-" + account)
+			accounts = append(accounts, w.target)
+		}
+		pass(2 * time.Hour)
+		w.refuse(429, "retry-after 36000", "bad-a", "bad-b", "bad-c")
+		for range 6 {
+			for _, bad := range accounts {
+				_, err := w.m.Token(t.Context(), bad)
+				require.GreaterOrEqual(t, problem(t, err, oauthflow.ErrUnavailable).RetryAfter, 10*time.Minute)
+			}
+			_, err := w.m.Token(t.Context(), good)
+			require.NoError(t, err)
+			pass(590 * time.Second)
+		}
+		bad := 0
+		for _, token := range w.idp.refreshes() {
+			if strings.HasPrefix(token, "bad") {
+				bad++
+			}
+		}
+		require.Equal(t, len(accounts), bad, "each was told to wait, and waits")
+		for range 9 {
+			pass(time.Hour)
+			for _, bad := range accounts {
+				_, _ = w.m.Token(t.Context(), bad)
+			}
+			_, err := w.m.Token(t.Context(), good)
+			require.NoError(t, err)
+		}
 	})
 }
