@@ -1,14 +1,13 @@
 package integrations
 
 import (
+	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/hex"
 	"maps"
 	"reflect"
 	"slices"
-
-	"github.com/google/uuid"
 
 	"github.com/bifrost-go/bifrost/oauthflow"
 )
@@ -19,23 +18,28 @@ import (
 // proves more than a session.
 //
 // authority is what a definition's connections remember as a part of its
-// fingerprint. It stays as long as each change that matters comes with the secret
-// that it was established with, and is another one otherwise. That the secret was
-// replaced meanwhile, as is usual every few months, proves nothing: a session is
-// enough for it.
+// fingerprint. It follows from the secret that comes with a change that matters: who
+// knows the one that was there when they were connected gets the same again, also to
+// take a change back, and everybody else another one. That the secret was replaced
+// meanwhile, as is usual every few months, changes nothing and proves nothing: a
+// session is enough for it.
 type authority struct {
-	id    string
-	proof string // SHA-256 of the secret, hex; empty: there was none
+	id   string
+	salt string // of the definition, random
 }
 
-func newAuthority(c *oauthflow.Client) authority { return authority{uuid.NewString(), proofOf(c)} }
+func newAuthority(c *oauthflow.Client) authority { return authority{salt: rand.Text()}.by(c) }
 
-func proofOf(c *oauthflow.Client) string {
-	if c == nil || c.ClientSecret.IsZero() {
-		return ""
+// by is the authority of whoever knows c's secret; without one, a new one each time.
+func (a authority) by(c *oauthflow.Client) authority {
+	secret := rand.Text()
+	if c != nil && !c.ClientSecret.IsZero() {
+		secret = c.ClientSecret.Reveal()
 	}
-	sum := sha256.Sum256([]byte(c.ClientSecret.Reveal()))
-	return hex.EncodeToString(sum[:])
+	mac := hmac.New(sha256.New, []byte(a.salt))
+	mac.Write([]byte(secret))
+	a.id = hex.EncodeToString(mac.Sum(nil))
+	return a
 }
 
 // authorize decides about a changed definition: it puts the old client secret into
@@ -51,12 +55,13 @@ func authorize(d *Definition, old *definition) (authority, error) {
 		}
 		d.OAuth.ClientSecret = old.OAuth.ClientSecret
 	}
-	proof := old.authority.proof
-	proven := given && proof != "" && subtle.ConstantTimeCompare([]byte(proofOf(d.OAuth)), []byte(proof)) == 1
-	if field == "" || proven {
+	switch {
+	case old.authority.salt == "": // it could not be opened
+		return newAuthority(d.OAuth), nil
+	case field == "":
 		return old.authority, nil
 	}
-	return newAuthority(d.OAuth), nil
+	return old.authority.by(d.OAuth), nil
 }
 
 // sensitiveChange names a field whose change may lead secrets or tokens to

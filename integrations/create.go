@@ -70,9 +70,9 @@ func (r *Registry) Create(ctx context.Context, d Definition, actor string) (Stat
 // they are not sent anything, and work once more if the change is taken back.
 //
 // What is given proves that only if it is the secret that the definition was created
-// with, or last changed with in this way. If it is not, because it is another
-// client's, was replaced since, or there is none, all connections must be connected
-// again, whatever is changed back later.
+// with, or changed with in this way when a connection was made. If it is another
+// client's, was replaced since, or there is none, such connections must be connected
+// again, unless the change is taken back with that secret.
 func (r *Registry) Update(ctx context.Context, name, actor string, change func(d *Definition) error, opts ...Option) (Status, error) {
 	for try := 1; ; try++ {
 		old, err := r.changeable(ctx, name, opts)

@@ -19,8 +19,8 @@ import (
 const (
 	clientSecret = "client_secret"
 	// No secrets, but nobody may change them in the database.
-	authorityID    = "authority"
-	authorityProof = "proof"
+	authorityID   = "authority"
+	authoritySalt = "salt"
 )
 
 // open makes a definition of a record. One that cannot be used is there all the
@@ -78,7 +78,7 @@ func (r *Registry) unpack(ctx context.Context, d *definition, record DefinitionR
 	if d.OAuth != nil {
 		d.OAuth.ClientSecret = secrets[clientSecret]
 	}
-	d.authority = authority{secrets[authorityID].Reveal(), secrets[authorityProof].Reveal()}
+	d.authority = authority{secrets[authorityID].Reveal(), secrets[authoritySalt].Reveal()}
 	return d.prepare(r.cfg.BaseURL)
 }
 
@@ -89,7 +89,7 @@ func (r *Registry) seal(ctx context.Context, d Definition, by authority, record 
 		return record, fmt.Errorf("integrations: encode definition: %w", err)
 	}
 	secrets := map[string]tokenstore.Secret{
-		authorityID: tokenstore.NewSecret(by.id), authorityProof: tokenstore.NewSecret(by.proof),
+		authorityID: tokenstore.NewSecret(by.id), authoritySalt: tokenstore.NewSecret(by.salt),
 	}
 	if d.OAuth != nil && !d.OAuth.ClientSecret.IsZero() {
 		secrets[clientSecret] = d.OAuth.ClientSecret
