@@ -79,6 +79,10 @@ func init() { nextPort.Store(10_000 + rand.Int32N(5_000)) }
 // freeAddr returns a loopback address nobody listens on, another one each time.
 func freeAddr(t *testing.T) string {
 	t.Helper()
+	// A process that is started at this moment has the listener, too, until it is
+	// another program.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	var lc net.ListenConfig
 	for range 1000 {
 		addr := fmt.Sprintf("127.0.0.1:%d", nextPort.Add(1))
