@@ -9,6 +9,7 @@ import (
 	"github.com/bifrost-go/bifrost/integrations"
 	definitionstest "github.com/bifrost-go/bifrost/integrations/storetest"
 	"github.com/bifrost-go/bifrost/internal/pgtest"
+	"github.com/bifrost-go/bifrost/internal/sqlstore/storetest"
 	"github.com/bifrost-go/bifrost/postgres"
 	"github.com/bifrost-go/bifrost/tokenstore"
 	tokenstest "github.com/bifrost-go/bifrost/tokenstore/storetest"
@@ -65,17 +66,17 @@ func TestBehindPgBouncer(t *testing.T) {
 			})
 		})
 	}
-	openings["behind PgBouncer"] = func(t *testing.T) *postgres.DB {
-		t.Helper()
-		return open(t, through(t))
-	}
-	defer delete(openings, "behind PgBouncer")
 	t.Run("InTx", func(t *testing.T) {
-		for name, test := range map[string]func(t *testing.T){
-			"commits": TestInTxCommitsEveryRoom, "leaves no trace": TestInTxLeavesNoTraceOfWhatFails, "beside others": TestInTxBesideOthers,
-		} {
-			t.Run(name, test)
-		}
+		storetest.Run(t, map[string]func(t *testing.T) storetest.DB{
+			"Open": func(t *testing.T) storetest.DB {
+				t.Helper()
+				return open(t, through(t))
+			},
+		}, func(t *testing.T) (storetest.DB, storetest.DB) {
+			t.Helper()
+			a, b := pairs["Open"](t)
+			return a, b
+		})
 	})
 }
 

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/bifrost-go/bifrost/internal/pgtest"
+	"github.com/bifrost-go/bifrost/internal/sqlstore/storetest"
 	"github.com/bifrost-go/bifrost/postgres"
 	"github.com/bifrost-go/bifrost/tokenstore"
 )
@@ -91,8 +92,8 @@ func TestRoleWithoutPrivileges(t *testing.T) {
 	_, err = pool.Exec(t.Context(), `GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO `+role)
 	require.NoError(t, err)
 	db := open(t, worker, postgres.WithoutMigration())
-	require.NoError(t, mark(t.Context(), db, "x"))
-	assert.Equal(t, everyTrace, traces(t.Context(), t, db, "x"))
+	require.NoError(t, storetest.Mark(t.Context(), db, "x"))
+	assert.Equal(t, storetest.EveryTrace, storetest.Traces(t.Context(), t, db, "x"))
 }
 
 func TestCloseWaitsAndEndsEverything(t *testing.T) {
@@ -107,7 +108,7 @@ func TestCloseWaitsAndEndsEverything(t *testing.T) {
 		written <- db.InTx(t.Context(), func(ctx context.Context) error {
 			close(begun)
 			<-finish
-			return mark(ctx, db, "x")
+			return storetest.Mark(ctx, db, "x")
 		})
 	}()
 	<-begun
