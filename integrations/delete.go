@@ -51,7 +51,7 @@ func (r *Registry) Delete(ctx context.Context, name, actor string, opts ...Optio
 		if err != nil {
 			return Removal{}, fmt.Errorf("integrations: delete %s: %w", d.Name, err)
 		}
-		return r.departed(ctx, &gone)
+		return r.departed(ctx, &gone), nil
 	}
 }
 
@@ -96,7 +96,7 @@ func (r *Registry) DeleteOrg(ctx context.Context, org, actor string, also func(c
 		break
 	}
 	r.cfg.Logger.InfoContext(ctx, "integrations: an organization was deleted", "org", org, "actor", actor)
-	return r.departed(ctx, &gone)
+	return r.departed(ctx, &gone), nil
 }
 
 // deleteOrg removes what is here of an organization, within a transaction. Its
@@ -225,7 +225,7 @@ func (r *Registry) since(ctx context.Context, position int64, see func(Definitio
 }
 
 // departed makes this process forget what is gone, and revokes it.
-func (r *Registry) departed(ctx context.Context, gone *departed) (Removal, error) {
+func (r *Registry) departed(ctx context.Context, gone *departed) Removal {
 	if err := r.sync(ctx); err != nil { // what was done is done
 		r.alarm(ctx, err)
 	}
@@ -237,5 +237,5 @@ func (r *Registry) departed(ctx context.Context, gone *departed) (Removal, error
 		result.Unsupported += unsupported
 		result.Failed += failed
 	}
-	return result, nil
+	return result
 }

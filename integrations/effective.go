@@ -3,6 +3,7 @@ package integrations
 import (
 	"cmp"
 	"context"
+	"maps"
 
 	"github.com/bifrost-go/bifrost/oauthflow"
 	"github.com/bifrost-go/bifrost/tokenstore"
@@ -75,6 +76,13 @@ func (e *effective) fill(d *definition) {
 		e.values[name] = e.config.String(name)
 		e.ownValues = e.ownValues || e.config.Origin(name) == OriginOverride
 	}
+}
+
+// variables are the values of all template variables.
+func (e *effective) variables() map[string]string {
+	values := map[string]string{entityVariable: e.entityID}
+	maps.Copy(values, e.values)
+	return values
 }
 
 // target is how to talk to d's provider about the connection under key.

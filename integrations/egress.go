@@ -160,10 +160,7 @@ func (o *outbound) checkTarget(ctx context.Context, d *definition, e *effective,
 	if !d.restricted {
 		return nil
 	}
-	values := map[string]string{entityVariable: e.entityID}
-	for name, value := range e.values {
-		values[name] = value
-	}
+	values := e.variables()
 	for _, template := range []string{d.OAuth.TokenURL, d.OAuth.RefreshURL, d.OAuth.RevocationURL, d.OAuth.AuthorizationURL} {
 		expanded, err := oauthflow.Expand(template, d.OAuth.Variables, values)
 		if err != nil { // absent, or said before

@@ -133,12 +133,13 @@ func (r *Registry) usable(ctx context.Context, name string, opts []Option) (*def
 }
 
 func (r *Registry) fitForUse(d *definition, c choice) error {
-	switch {
-	case d.fault != nil:
+	if d.fault != nil {
 		return d.broken(c.scope.Org)
-	case d.takes(&c) != nil:
-		return d.takes(&c)
-	case r.defs.Load().shadowed(d):
+	}
+	if err := d.takes(&c); err != nil {
+		return err
+	}
+	if r.defs.Load().shadowed(d) {
 		return &Error{Integration: d.Name, Org: c.scope.Org, Kind: ErrCodeDefined,
 			Detail: "the definition from code is used in its place; this one can only be deleted"}
 	}

@@ -4,9 +4,7 @@ import (
 	"context"
 	"iter"
 	"strconv"
-	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 )
 
@@ -129,5 +127,5 @@ func (r *Registry) RemoveMapping(ctx context.Context, name, org, actor string, o
 
 // oneLine reports whether s is text of at most limit bytes for one line.
 func oneLine(s string, limit int) bool {
-	return len(s) <= limit && utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
+	return len(s) <= limit && printable(s)
 }

@@ -3,9 +3,6 @@ package integrations
 import (
 	"context"
 	"fmt"
-	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/bifrost-go/bifrost/internal/scope"
 	"github.com/bifrost-go/bifrost/oauthflow"
@@ -41,14 +38,14 @@ func Global() Option {
 // ErrNotConnected. id is the host's, 1 to 256 bytes of printable text. What is
 // known of each id that was asked for stays in memory (some 3 KB), connected or not.
 func User(id string) Option {
-	return func(c *choice) { c.user = c.label("User", id) }
+	return func(c *choice) { c.user = c.label("User", id, maxLabel) }
 }
 
 // Account chooses one of several accounts that are connected within the scope, by
 // a label of the host's choice: 1 to 256 bytes of printable text. Nothing falls
 // back from it.
 func Account(label string) Option {
-	return func(c *choice) { c.account = c.label("Account", label) }
+	return func(c *choice) { c.account = c.label("Account", label, maxLabel) }
 }
 
 // Scope asks for an access token for another resource, where the provider has one
@@ -56,13 +53,13 @@ func Account(label string) Option {
 // separated by single spaces. It is for Get; connecting is always about the
 // definition's own scopes.
 func Scope(scope string) Option {
-	return func(c *choice) { c.access.Scope = c.label("Scope", scope) }
+	return func(c *choice) { c.access.Scope = c.label("Scope", scope, maxAccess) }
 }
 
 // Audience asks for an access token for another audience, for providers that have
 // that parameter.
 func Audience(audience string) Option {
-	return func(c *choice) { c.access.Audience = c.label("Audience", audience) }
+	return func(c *choice) { c.access.Audience = c.label("Audience", audience, maxAccess) }
 }
 
 const (
@@ -74,12 +71,8 @@ const (
 
 // label checks what an option was given. An empty value is refused: it is a
 // forgotten one, and would mean somebody else's connection.
-func (c *choice) label(option, text string) string {
-	limit := maxLabel
-	if option == "Scope" || option == "Audience" {
-		limit = maxAccess
-	}
-	if text == "" || len(text) > limit || !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
+func (c *choice) label(option, text string, limit int) string {
+	if text == "" || !oneLine(text, limit) {
 		c.err = fmt.Errorf("integrations.%s needs 1 to %d bytes of text without control characters", option, limit)
 	}
 	return text

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"maps"
 	"net/url"
 	"slices"
 	"time"
@@ -276,9 +275,7 @@ func (r *Registry) describe(d *definition, e *effective, c choice) Status {
 
 // authorizationOrigin is where Connect sends the browser, as far as it is known.
 func authorizationOrigin(d *definition, e *effective) string {
-	values := map[string]string{entityVariable: e.entityID}
-	maps.Copy(values, e.values)
-	expanded, err := oauthflow.Expand(d.OAuth.AuthorizationURL, d.OAuth.Variables, values)
+	expanded, err := oauthflow.Expand(d.OAuth.AuthorizationURL, d.OAuth.Variables, e.variables())
 	if err != nil {
 		return ""
 	}
