@@ -1,8 +1,6 @@
 package postgres
 
 import (
-	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 
@@ -53,36 +51,17 @@ var hints = map[string]string{
 	"25P03": "the transaction was open for too long without doing anything; what is given to InTx must be quick",
 }
 
-// explained is an error of the driver with advice. It exists so that an error
-// that passes two layers is not explained twice.
-type explained struct {
-	hint string
-	err  error
-}
-
-func (e *explained) Error() string { return fmt.Sprintf("%s: %v", e.hint, e.err) }
-func (e *explained) Unwrap() error { return e.err }
-
 // explain adds what to do to errors of PostgreSQL; all others pass unchanged.
 func explain(err error) error {
-	var already *explained
-	switch {
-	case err == nil, errors.As(err, &already), errors.Is(err, context.Canceled),
-		errors.Is(err, context.DeadlineExceeded), errors.Is(err, sql.ErrNoRows):
-		return err
-	}
-	var fault *pgconn.PgError
-	if errors.As(err, &fault) {
-		if hint, ok := hints[fault.Code]; ok {
-			return &explained{hint, err}
+	return sqlstore.Explain(err, func(err error) string {
+		var connecting *pgconn.ConnectError
+		if code := code(err); code != "" {
+			return hints[code]
+		} else if errors.As(err, &connecting) {
+			return "the database cannot be reached"
 		}
-		return err
-	}
-	var connecting *pgconn.ConnectError
-	if errors.As(err, &connecting) {
-		return &explained{"the database cannot be reached", err}
-	}
-	return err
+		return ""
+	})
 }
 
 // code returns PostgreSQL's code, or "".

@@ -104,7 +104,7 @@ func (db *DB) transaction(ctx context.Context, begin string, fn func(t *tx) erro
 	defer t.end() // also if fn panics, or ends its goroutine (t.FailNow in a test)
 	if _, err := conn.Exec(ctx, begin); err != nil {
 		if code(err) == "0A000" { // READ WRITE, during recovery
-			return &explained{standby, err}
+			return &sqlstore.ExplainedError{Hint: standby, Err: err}
 		}
 		return explain(err)
 	}

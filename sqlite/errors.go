@@ -1,10 +1,7 @@
 package sqlite
 
 import (
-	"context"
-	"database/sql"
 	"errors"
-	"fmt"
 
 	driver "modernc.org/sqlite"
 	codes "modernc.org/sqlite/lib"
@@ -31,28 +28,9 @@ var hints = map[int]string{
 	codes.SQLITE_IOERR:    "the disk failed; SQLite needs a local file system with working locks",
 }
 
-// explained is an error of the driver with advice. It exists so that an error
-// that passes two layers is not explained twice.
-type explained struct {
-	hint string
-	err  error
-}
-
-func (e *explained) Error() string { return fmt.Sprintf("%s: %v", e.hint, e.err) }
-func (e *explained) Unwrap() error { return e.err }
-
 // explain adds what to do to errors of SQLite; all others pass unchanged.
 func explain(err error) error {
-	var already *explained
-	switch {
-	case err == nil, errors.As(err, &already), errors.Is(err, context.Canceled),
-		errors.Is(err, context.DeadlineExceeded), errors.Is(err, sql.ErrNoRows):
-		return err
-	}
-	if hint, ok := hints[code(err)&0xff]; ok {
-		return &explained{hint, err}
-	}
-	return err
+	return sqlstore.Explain(err, func(err error) string { return hints[code(err)&0xff] })
 }
 
 // code returns SQLite's extended result code, or 0.
