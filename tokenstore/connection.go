@@ -107,6 +107,14 @@ type Connection struct {
 	ParentGeneration   int64
 	ParentPresentation int
 
+	// Kept counts the refreshes in a row after which the refresh token was still the
+	// same one.
+	Kept int
+
+	// Revoking is what is still to be done at the provider about a grant that was
+	// removed here, as ciphertext; nil if nothing is.
+	Revoking []byte
+
 	// Pending are events that Update appends to the history in the same
 	// transaction as the record. Always empty when a record was read.
 	Pending []Event
@@ -148,6 +156,7 @@ func (c *Connection) Log(kind, reason, actor string) {
 func (c *Connection) Clone() *Connection {
 	d := *c
 	d.Sealed = slices.Clone(c.Sealed)
+	d.Revoking = slices.Clone(c.Revoking)
 	d.ScopesRequested = slices.Clone(c.ScopesRequested)
 	d.ScopesGranted = slices.Clone(c.ScopesGranted)
 	d.Pending = slices.Clone(c.Pending)

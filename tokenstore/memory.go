@@ -324,6 +324,16 @@ func (m *Memory) KeyCheck(ctx context.Context, keyID string, check []byte) (map[
 	return all, nil
 }
 
+// DeleteKeyCheck implements Store.
+func (m *Memory) DeleteKeyCheck(ctx context.Context, keyID string) error {
+	if err := m.enter(ctx); err != nil {
+		return err
+	}
+	defer m.mu.Unlock()
+	delete(m.checks, keyID)
+	return nil
+}
+
 func cloneFlow(f Flow) Flow {
 	f.Verifier, f.Scopes = bytes.Clone(f.Verifier), slices.Clone(f.Scopes)
 	return f

@@ -101,6 +101,19 @@ type Store interface {
 	// that are stored, by key id. An empty keyID stores nothing. It lets a wrong
 	// sealing key be found at start-up; see [Sealer.Verify].
 	KeyCheck(ctx context.Context, keyID string, check []byte) (map[string][]byte, error)
+
+	// DeleteKeyCheck removes the check of a key that nothing is sealed with any
+	// more. None is no error.
+	DeleteKeyCheck(ctx context.Context, keyID string) error
+}
+
+// Notifier is a [Store] that may hear of writes of other processes without asking.
+type Notifier interface {
+	// Notify returns a channel that receives soon after a write that Changes
+	// reports, this process's own or another's, until ctx ends; several writes may
+	// be one. It is a hint and no promise: whoever must not miss a write still has to
+	// ask Changes. Nil: this store hears of none.
+	Notify(ctx context.Context) <-chan struct{}
 }
 
 // Match selects connections, and events and flows by their Key. Empty fields match everything;

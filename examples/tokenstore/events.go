@@ -71,3 +71,11 @@ func (s *Store) KeyCheck(ctx context.Context, keyID string, check []byte) (check
 	})
 	return checks, err
 }
+
+// DeleteKeyCheck implements tokenstore.Store.
+func (s *Store) DeleteKeyCheck(ctx context.Context, keyID string) error {
+	return s.change(ctx, func(c *contents, _ time.Time) error {
+		delete(c.Checks, keyID)
+		return nil
+	})
+}

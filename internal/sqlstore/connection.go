@@ -11,7 +11,7 @@ const connectionColumns = `definition, org, user_id, account,
 	sealed, has_access_token, has_refresh_token, expires_at, obtained_at, last_refresh_at, due_at,
 	entity_id, client_id, token_host, account_id, account_name, connected_by, connected_at,
 	scopes_requested, scopes_granted, failures, first_failure_at, retry_at,
-	attempt, parent_generation, parent_presentation, fingerprint`
+	attempt, parent_generation, parent_presentation, fingerprint, kept, revoking`
 
 // record is one row of {now} and connectionColumns while it is read.
 type record struct {
@@ -35,6 +35,7 @@ func (r *record) dest() []any {
 		intoJSON(&c.ScopesRequested), intoJSON(&c.ScopesGranted),
 		intoInt(&c.Failures), intoTime(&c.FirstFailureAt), intoTime(&c.RetryAt),
 		intoJSON(&r.attempt), intoInt(&c.ParentGeneration), intoInt(&c.ParentPresentation), intoText(&c.Fingerprint),
+		intoInt(&c.Kept), &c.Revoking,
 	}
 }
 
@@ -77,5 +78,6 @@ func connectionValues(c *tokenstore.Connection) ([]any, error) {
 		c.EntityID, c.ClientID, c.TokenHost, c.AccountID, c.AccountName, c.ConnectedBy, micros(c.ConnectedAt),
 		requested, granted, c.Failures, micros(c.FirstFailureAt), micros(c.RetryAt),
 		attempt, c.ParentGeneration, c.ParentPresentation, c.Fingerprint,
+		c.Kept, c.Revoking,
 	}, nil
 }

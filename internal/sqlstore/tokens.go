@@ -203,6 +203,14 @@ func (s tokens) KeyCheck(ctx context.Context, keyID string, check []byte) (map[s
 	return s.keyChecks(ctx)
 }
 
+// DeleteKeyCheck implements tokenstore.Store.
+func (s tokens) DeleteKeyCheck(ctx context.Context, keyID string) error {
+	return s.engine.Write(ctx, func(t Tx) error {
+		_, err := t.Exec(`DELETE FROM bifrost_key_checks WHERE key_id = $1`, keyID)
+		return err
+	})
+}
+
 func (s tokens) keyChecks(ctx context.Context) (map[string][]byte, error) {
 	all := make(map[string][]byte)
 	err := s.engine.Each(ctx, func(scan Scanner) error {

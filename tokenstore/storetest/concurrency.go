@@ -40,6 +40,12 @@ func testKeyCheck(t *testing.T, open func(t *testing.T) tokenstore.Store) {
 		seen[string(all["raced"])] = true
 	})
 	assert.Len(t, seen, 1, "all callers see the same check")
+
+	for _, id := range []string{"a", "a", "unknown", "raced", ""} {
+		require.NoError(t, s.DeleteKeyCheck(t.Context(), id))
+	}
+	assert.Equal(t, map[string][]byte{"b": []byte("\x00\xff")}, check("", ""))
+	assert.Equal(t, []byte("three"), check("a", "three")["a"], "a key may come back")
 }
 
 func testConcurrency(t *testing.T, open func(t *testing.T) tokenstore.Store) {

@@ -121,6 +121,10 @@ func (s *alternating) KeyCheck(ctx context.Context, keyID string, check []byte) 
 	return s.next().KeyCheck(ctx, keyID, check)
 }
 
+func (s *alternating) DeleteKeyCheck(ctx context.Context, keyID string) error {
+	return s.next().DeleteKeyCheck(ctx, keyID)
+}
+
 // What follows is shared by the groups.
 
 var errRefused = errors.New("refused by the test")
@@ -159,6 +163,7 @@ func fill(c *tokenstore.Connection, now time.Time) {
 	c.ExpiresAt, c.ObtainedAt, c.LastRefreshAt, c.DueAt = at(time.Hour), at(-time.Second), at(-time.Millisecond), at(time.Microsecond)
 	c.EntityID, c.ClientID, c.TokenHost = "tenant", "client", "https://login.example.com/tenant"
 	c.Fingerprint = "0f"
+	c.Kept, c.Revoking = 3, []byte{0, 255, 2}
 	c.AccountID, c.AccountName = "id-1", "ann@example.com"
 	c.ConnectedBy, c.ConnectedAt = "ann", at(-24*time.Hour)
 	c.ScopesRequested, c.ScopesGranted = []string{"a", "b c", `"d",\`}, []string{"a"}

@@ -75,6 +75,7 @@ func testTexts(t *testing.T, open func(t *testing.T) tokenstore.Store) {
 			require.NoError(t, err)
 			assert.Empty(t, events)
 			require.NoError(t, s.DeleteFlows(t.Context(), match))
+			require.NoError(t, s.DeleteKeyCheck(t.Context(), text))
 			n, err := s.DeleteEvents(t.Context(), match, 0, 10)
 			require.NoError(t, err)
 			assert.Zero(t, n)
