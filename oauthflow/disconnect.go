@@ -121,7 +121,7 @@ func (m *Manager) revoke(ctx context.Context, t Target, tok *tokens) Revocation 
 			return
 		}
 		var err error
-		m.request(ctx, RequestStart{Kind: RequestRevocation, Key: t.Key, Integration: t.Name}, func(ctx context.Context) error {
+		m.request(ctx, t, RequestRevocation, false, func(ctx context.Context) error {
 			err = m.requester.Revoke(ctx, RevocationRequest{
 				Client: t.Client, EntityID: t.EntityID, Values: t.Values, Transport: t.Transport, Token: token, Hint: hint,
 			})

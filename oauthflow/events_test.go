@@ -226,6 +226,7 @@ func TestTracer(t *testing.T) {
 		for _, start := range s.starts {
 			require.Equal(t, w.target.Key, start.Key)
 			require.Equal(t, "Graph", start.Integration)
+			require.Equal(t, "login.example.com", start.Host)
 			kinds = append(kinds, fmt.Sprintf("%s %t", start.Kind, start.Background))
 		}
 		require.Equal(t, []string{

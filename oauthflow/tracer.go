@@ -3,6 +3,7 @@ package oauthflow
 import (
 	"context"
 	"errors"
+	"net/url"
 
 	"github.com/bifrost-go/bifrost/tokenstore"
 )
@@ -40,7 +41,10 @@ type RequestStart struct {
 	Kind        RequestKind
 	Key         tokenstore.Key
 	Integration string // its name
-	Background  bool   // nobody waits for it
+	// Host is where the request goes, with the port if the URL has one. In the
+	// definitions of some providers it names the tenant.
+	Host       string
+	Background bool // nobody waits for it
 }
 
 // RequestEnd is how a request has ended. It holds no secret.
@@ -62,10 +66,11 @@ type PassEnd struct {
 	Err   error
 }
 
-// request makes one request, counts it and tells the tracer.
-func (m *Manager) request(ctx context.Context, start RequestStart, do func(context.Context) error) {
+// request makes one request that t is about, counts it and tells the tracer.
+func (m *Manager) request(ctx context.Context, t Target, kind RequestKind, background bool, do func(context.Context) error) {
 	tracer := m.cfg.Tracer
 	if tracer != nil {
+		start := RequestStart{Kind: kind, Key: t.Key, Integration: t.Name, Host: t.host(kind), Background: background}
 		ctx = m.begun(ctx, func() context.Context { return tracer.TraceRequestStart(ctx, start) })
 	}
 	m.counters.requests.Add(1)
@@ -87,9 +92,29 @@ func requestEnd(err error) RequestEnd {
 	return end
 }
 
+// host is where t's requests of a kind go.
+func (t Target) host(kind RequestKind) string {
+	field := "TokenURL"
+	switch kind {
+	case RequestRefresh:
+		field = t.Client.refreshField()
+	case RequestRevocation:
+		field = "RevocationURL"
+	}
+	endpoint, err := t.Client.endpoint(field, withEntity(t.EntityID, t.Values))
+	if err != nil {
+		return ""
+	}
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return ""
+	}
+	return u.Host
+}
+
 // ask makes a token request for t.
 func (m *Manager) ask(ctx context.Context, t Target, kind RequestKind, background bool, r TokenRequest) (reply *Reply, err error) {
-	m.request(ctx, RequestStart{Kind: kind, Key: t.Key, Integration: t.Name, Background: background}, func(ctx context.Context) error {
+	m.request(ctx, t, kind, background, func(ctx context.Context) error {
 		reply, err = m.requester.Do(ctx, r)
 		return err
 	})
