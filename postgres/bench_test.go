@@ -13,11 +13,10 @@ import (
 	"github.com/bifrost-go/bifrost/tokenstore"
 )
 
-// openBench opens a database of the throw-away cluster, which does not wait for the
-// disk; set BIFROST_POSTGRES for one that does.
+// openBench opens a database on a server that waits for the disk.
 func openBench(b *testing.B) tokenstore.Store {
 	b.Helper()
-	db, err := postgres.Open(b.Context(), pgtest.Database(b))
+	db, err := postgres.Open(b.Context(), pgtest.Durable(b))
 	require.NoError(b, err)
 	b.Cleanup(func() { _ = db.Close() })
 	return db.Tokens()
@@ -44,6 +43,7 @@ func BenchmarkUpdateParallel(b *testing.B) {
 	s := openBench(b)
 	var n atomic.Int64
 	b.SetParallelism(64)
+	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		key := tokenstore.Key{Definition: fmt.Sprint(n.Add(1))}
 		for pb.Next() {

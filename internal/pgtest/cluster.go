@@ -60,15 +60,22 @@ func (c cluster) data() string { return filepath.Join(c.dir, "data") }
 func (c cluster) remove() { _ = os.RemoveAll(c.dir) }
 
 // start starts the cluster's server, and returns the URL of its database "postgres".
-func (c cluster) start() (server string, stop func(), err error) {
+// What is tested is processes that die, not machines, so it does not wait for the
+// disk; settings say otherwise.
+func (c cluster) start(settings ...string) (server string, stop func(), err error) {
 	for range 3 { // somebody may take the port in between
 		var port int
 		if port, err = freePort(); err != nil {
 			return "", nil, err
 		}
-		// Without fsync: what is tested is processes that die, not machines.
-		stop, err = startDaemon(c.dir, filepath.Join(filepath.Dir(c.initdb), "postgres"), "-D", c.data(), "-p", strconv.Itoa(port),
-			"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "fsync=off", "-c", "max_connections=300")
+		args := []string{
+			"-D", c.data(), "-p", strconv.Itoa(port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=",
+			"-c", "fsync=off", "-c", "max_connections=300",
+		}
+		for _, setting := range settings {
+			args = append(args, "-c", setting)
+		}
+		stop, err = startDaemon(c.dir, filepath.Join(filepath.Dir(c.initdb), "postgres"), args...)
 		if err != nil {
 			continue
 		}
@@ -85,12 +92,12 @@ func (c cluster) start() (server string, stop func(), err error) {
 }
 
 // startCluster makes a cluster and starts its server.
-func startCluster() (server string, stop func(), err error) {
+func startCluster(settings ...string) (server string, stop func(), err error) {
 	c, err := newCluster()
 	if err != nil {
 		return "", nil, err
 	}
-	server, end, err := c.start()
+	server, end, err := c.start(settings...)
 	if err != nil {
 		c.remove()
 		return "", nil, err

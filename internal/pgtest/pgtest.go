@@ -39,6 +39,7 @@ var shared struct {
 	mu      sync.Mutex
 	started bool
 	server  string // URL of its database "postgres"
+	durable string // the same of the server that waits for the disk
 	err     error
 	stop    []func() // last started, first stopped
 	made    int
@@ -79,6 +80,31 @@ func Database(t testing.TB) string {
 	url := WithDatabase(server, name)
 	t.Cleanup(func() { empty(t, url) })
 	return url
+}
+
+// Durable makes an empty database on a server that waits for the disk as one in
+// earnest does, for figures: a cluster of its own, or BIFROST_POSTGRES.
+func Durable(t testing.TB) string {
+	t.Helper()
+	if os.Getenv("BIFROST_POSTGRES") != "" {
+		return Database(t)
+	}
+	shared.mu.Lock()
+	defer shared.mu.Unlock()
+	if shared.durable == "" {
+		server, stop, err := startCluster("fsync=on")
+		need(t, err, "apt-get install postgresql, or set BIFROST_POSTGRES to the URL of a role that may create databases")
+		shared.durable, shared.stop = server, append(shared.stop, stop)
+	}
+	shared.made++
+	name := fmt.Sprintf("bifrost_test_%d_%d", os.Getpid(), shared.made)
+	// The checkpoint writes what a new cluster has not written yet, lest it be measured.
+	for _, statement := range []string{`CREATE DATABASE ` + name, `CHECKPOINT`} {
+		if err := run(shared.durable, statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return WithDatabase(shared.durable, name)
 }
 
 // empty prepares a database for the next test.
