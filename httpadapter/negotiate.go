@@ -1,6 +1,7 @@
 package httpadapter
 
 import (
+	"math"
 	"mime"
 	"net/http"
 	"strconv"
@@ -67,7 +68,7 @@ func accepted(r *http.Request, media string) float64 {
 			}
 			q := 1.0
 			if text, ok := params["q"]; ok {
-				if q, err = strconv.ParseFloat(text, 64); err != nil {
+				if q, err = strconv.ParseFloat(text, 64); err != nil || math.IsNaN(q) {
 					q = 0
 				}
 			}

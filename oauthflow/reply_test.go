@@ -336,6 +336,8 @@ func FuzzReply(f *testing.F) {
 		`{"access_token":"A","token_type":"Bearer","expires_in":3600,"refresh_token":"R","scope":"a b","x":{"refresh_token":1}}`,
 		`{"a":{"access_token":"A","refresh_token":"R"},"ok":false,"error":"invalid_grant","suberror":"x","error_description":"d"}`,
 		"access_token=A&refresh_token=R&expires_in=1e400", `{"access_token":"A","expires_in":-1e9`, "<html>", "", `{"error":{"message":"m"}}`,
+		`{"error":"` + canaryRefresh + `","error_description":"` + canaryRefresh[:5] + canaryRefresh + canaryRefresh[5:] + `"}`,
+		`{"error":"x","error_description":"` + canarySecret[:4] + "\u202e" + canarySecret[4:] + `"}`,
 	} {
 		f.Add(200, jsonType, "", seed)
 		f.Add(400, "text/html", "a", seed)
@@ -353,12 +355,17 @@ func FuzzReply(f *testing.F) {
 		c.Response.Root = root
 		got, err := r.Do(t.Context(), refreshRequest(c))
 		if err != nil {
-			e := tokenError(t, err)
+			var e *oauthflow.TokenError // not by tokenError: any reply may have "canary" in it
+			require.ErrorAs(t, err, &e)
 			require.NotEmpty(t, e.Class)
 			require.True(t, e.Sent)
 			require.Equal(t, status, e.Status)
 			require.False(t, strings.ContainsAny(e.Error(), "\r\n\x00\u202e"), "%q", e.Error())
 			require.LessOrEqual(t, len(e.Error()), 4096)
+			for _, inner := range chain(err) {
+				require.NotContains(t, every(inner), canaryRefresh, "what was sent comes back and is shown")
+				require.NotContains(t, every(inner), canarySecret)
+			}
 			require.GreaterOrEqual(t, e.RetryAfter, time.Duration(0))
 			require.LessOrEqual(t, e.RetryAfter, time.Hour)
 			if got != nil {

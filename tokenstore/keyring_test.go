@@ -3,10 +3,13 @@ package tokenstore_test
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -149,5 +152,39 @@ func FuzzParseKeyring(f *testing.F) {
 		back, err := r.Decrypt(sealed, []byte("place"))
 		require.NoError(t, err)
 		require.Equal(t, "text", string(back))
+	})
+}
+
+// One envelope opens, in its place; whatever else comes is broken, or names a key
+// that is not there.
+func FuzzDecrypt(f *testing.F) {
+	r, err := tokenstore.ParseKeyring("new:" + key(1) + ",old:" + key(2))
+	require.NoError(f, err)
+	// Written down, because fuzzing runs in several processes: see FuzzOpen.
+	sealed, err := hex.DecodeString("01036f6c644ecf1747cbbad40e199cedd0bf83c54dbc77f9cab4e9ad0dd66b5ae51614a730")
+	require.NoError(f, err)
+	f.Add(sealed, []byte("place"))
+	f.Add(sealed, []byte("dplace"))
+	f.Add(bytes.Replace(sealed, []byte("old"), []byte("new"), 1), []byte("place"))
+	f.Add(bytes.Replace(sealed, []byte("\x03old"), []byte("\x02ol"), 1), []byte("place"))
+	f.Add(bytes.Replace(sealed, []byte("old"), []byte("odd"), 1), []byte("place"))
+	for _, b := range [][]byte{nil, {1}, {1, 255}, {1, 0}, {1, 1, '\n'}, sealed[:5], sealed[:len(sealed)-1]} {
+		f.Add(b, []byte("place"))
+	}
+	f.Fuzz(func(t *testing.T, data, place []byte) {
+		text, err := r.Decrypt(data, place)
+		if bytes.Equal(data, sealed) && string(place) == "place" {
+			require.NoError(t, err)
+			require.Equal(t, "text", string(text))
+			return
+		}
+		require.Nil(t, text)
+		if errors.Is(err, tokenstore.ErrUnknownKey) {
+			id := string(data[2 : 2+int(data[1])])
+			require.NotContains(t, []string{"new", "old"}, id)
+			require.False(t, strings.ContainsFunc(id, unicode.IsControl), "%q goes into messages", id)
+			return
+		}
+		require.ErrorIs(t, err, tokenstore.ErrSealBroken, "%x", data)
 	})
 }

@@ -286,6 +286,7 @@ func FuzzOpen(f *testing.F) {
 			return
 		}
 		require.Error(t, err, fmt.Sprintf("%x", data))
+		require.True(t, errors.Is(err, tokenstore.ErrSealBroken) || errors.Is(err, tokenstore.ErrUnknownKey), "%v", err)
 		require.Nil(t, text)
 	})
 }
