@@ -8,12 +8,17 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/bifrost-go/bifrost/internal/pgtest"
 )
 
 // quickstart is the path of the binary under test, built once.
 var quickstart string
 
 func TestMain(m *testing.M) {
+	if name := os.Getenv(childEnv); name != "" {
+		os.Exit(runChild(name))
+	}
 	os.Exit(run(m))
 }
 
@@ -29,7 +34,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	return m.Run()
+	return pgtest.Main(m)
 }
 
 // build compiles the quickstart of the module around this one, with the race
