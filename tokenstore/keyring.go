@@ -138,14 +138,11 @@ func (r *Keyring) Encrypt(plaintext, associatedData []byte) ([]byte, error) {
 
 // Decrypt opens what Encrypt returned. Its error is ErrUnknownKey or ErrSealBroken.
 func (r *Keyring) Decrypt(ciphertext, associatedData []byte) ([]byte, error) {
-	if len(ciphertext) < 2 || ciphertext[0] != keyringFormat {
+	header, ok := keyringHeader(ciphertext)
+	if !ok {
 		return nil, fmt.Errorf("%w: not a ciphertext of this keyring", ErrSealBroken)
 	}
-	end := 2 + int(ciphertext[1])
-	if len(ciphertext) < end || !validKeyID(string(ciphertext[2:end])) {
-		return nil, fmt.Errorf("%w: no key id", ErrSealBroken)
-	}
-	header, body := ciphertext[:end], ciphertext[end:]
+	body := ciphertext[len(header):]
 	aead := r.keys[string(header[2:])]
 	if aead == nil {
 		return nil, fmt.Errorf("%w: %s (known: %s)", ErrUnknownKey, header[2:], r)
@@ -155,6 +152,28 @@ func (r *Keyring) Decrypt(ciphertext, associatedData []byte) ([]byte, error) {
 		return nil, ErrSealBroken
 	}
 	return plaintext, nil
+}
+
+// KeyID returns the id of the key that a ciphertext names. Nothing vouches for it
+// until the ciphertext opens.
+func (r *Keyring) KeyID(ciphertext []byte) (id string, ok bool) {
+	header, ok := keyringHeader(ciphertext)
+	if !ok {
+		return "", false
+	}
+	return string(header[2:]), true
+}
+
+// keyringHeader returns what stands before nonce and ciphertext.
+func keyringHeader(ciphertext []byte) (header []byte, ok bool) {
+	if len(ciphertext) < 2 || ciphertext[0] != keyringFormat {
+		return nil, false
+	}
+	end := 2 + int(ciphertext[1])
+	if len(ciphertext) < end || !validKeyID(string(ciphertext[2:end])) {
+		return nil, false
+	}
+	return ciphertext[:end], true
 }
 
 // bindHeader makes the header, and so the key id, part of what is authenticated.

@@ -28,7 +28,12 @@ var (
 //	DecryptWithContext(ctx context.Context, ciphertext, associatedData []byte) ([]byte, error)
 //
 // those are called instead. If it has KeyIDs() []string (newest first), a check
-// row is kept per key; see [Sealer.Verify].
+// row is kept per key; see [Sealer.Verify]. If it has
+//
+//	KeyID(ciphertext []byte) (id string, ok bool)
+//
+// as well, which says what key a ciphertext is under, a change of keys need not seal
+// again what is under the newest already, and a missing key is named.
 type AEAD interface {
 	Encrypt(plaintext, associatedData []byte) ([]byte, error)
 	Decrypt(ciphertext, associatedData []byte) ([]byte, error)
@@ -92,6 +97,9 @@ func (s *Sealer) Open(ctx context.Context, sealed []byte, b Binding) ([]byte, er
 		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return nil, fmt.Errorf("%w (%s)", err, b.Field)
 	default:
+		if unknown := s.unknown(sealed); unknown != nil {
+			return nil, fmt.Errorf("%w (%s)", unknown, b.Field)
+		}
 		return nil, fmt.Errorf("%w (%s): %w", ErrSealBroken, b.Field, err)
 	}
 }
@@ -126,22 +134,27 @@ func (s *Sealer) Verify(ctx context.Context, store Store) error {
 	if err := s.verify(ctx, checks); err != nil {
 		return err
 	}
-	newest := defaultKeyID
-	if k, ok := s.aead.(interface{ KeyIDs() []string }); ok && len(k.KeyIDs()) > 0 {
-		newest = k.KeyIDs()[0]
-	}
-	if checks[newest] != nil {
+	if checks[s.newest()] != nil {
 		return nil
 	}
-	check, err := s.Seal(ctx, []byte(checkText), Binding{Field: checkField})
-	if err != nil {
+	if checks, err = s.mark(ctx, store); err != nil {
 		return err
-	}
-	if checks, err = store.KeyCheck(ctx, newest, check); err != nil {
-		return fmt.Errorf("tokenstore: storing the key check: %w", err)
 	}
 	// And once more: another process may have started with another key.
 	return s.verify(ctx, checks)
+}
+
+// mark stores the check of the key that seals, unless it has one, and returns all.
+func (s *Sealer) mark(ctx context.Context, store Store) (map[string][]byte, error) {
+	check, err := s.Seal(ctx, []byte(checkText), Binding{Field: checkField})
+	if err != nil {
+		return nil, err
+	}
+	checks, err := store.KeyCheck(ctx, s.newest(), check)
+	if err != nil {
+		return nil, fmt.Errorf("tokenstore: storing the key check: %w", err)
+	}
+	return checks, nil
 }
 
 func (s *Sealer) verify(ctx context.Context, checks map[string][]byte) error {
@@ -154,7 +167,7 @@ func (s *Sealer) verify(ctx context.Context, checks map[string][]byte) error {
 		case err == nil:
 		case errors.Is(err, ErrUnknownKey):
 			return fmt.Errorf("tokenstore: the store holds secrets sealed with key %s, which is not configured; "+
-				"add that key after the newest one: %w", id, err)
+				"add that key after the newest one, and reseal with it before you remove it: %w", id, err)
 		case errors.Is(err, ErrSealBroken):
 			return fmt.Errorf("tokenstore: the configured key is not the one this store's secrets were sealed with (key id %s); "+
 				"configure the key the store was first used with: %w", id, err)
