@@ -66,7 +66,7 @@ func Example() {
 		fmt.Println(span.Name())
 		for _, a := range span.Attributes() {
 			if a.Key != "bifrost.definition" {
-				fmt.Printf("  %s: %s\n", a.Key, a.Value.Emit())
+				fmt.Printf("  %s: %s\n", a.Key, a.Value)
 			}
 		}
 	}
