@@ -251,6 +251,9 @@ func (p *pending) check(ctx context.Context, r CallbackRequest) error {
 // sent from: an address that was changed meanwhile must not get it.
 func (p *pending) open(ctx context.Context) error {
 	sealed, err := openFlow(ctx, p.m.cfg.Sealer, p.flow)
+	if errors.Is(err, tokenstore.ErrUnknownKey) { // removed a moment ago: flows are not sealed again
+		return p.fail(CallbackFailed, reasonSealed, "the sealing keys were changed meanwhile; start again", err)
+	}
 	if err != nil {
 		return p.fail(CallbackFailed, reasonSealed, "the stored flow cannot be opened; check the sealing keys", err)
 	}

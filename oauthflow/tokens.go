@@ -14,8 +14,11 @@ import (
 	"github.com/bifrost-go/bifrost/tokenstore"
 )
 
-// tokensField is what [tokenstore.Binding] calls the sealed tokens.
-const tokensField = "tokens"
+// What [tokenstore.Binding] calls the sealed parts of a record.
+const (
+	tokensField     = "tokens"     // Connection.Sealed
+	revocationField = "revocation" // Connection.Revoking
+)
 
 // tokens is everything secret of one generation. It is sealed as a whole, so that
 // no part can be moved to another generation. It is never changed once made.
