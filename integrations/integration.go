@@ -187,7 +187,7 @@ func (s tokenSource) Token() (*oauth2.Token, error) {
 // now returns the integration as of now, for the same run.
 func (i *Integration) now(ctx context.Context) (*Integration, error) {
 	sl := i.bound.slot
-	now, err := i.reg.get(ctx, sl.name, sl.choice)
+	now, err := i.reg.get(ctx, sl.name, &sl.choice)
 	switch {
 	case err != nil:
 		return nil, err

@@ -78,20 +78,26 @@ func (c *choice) label(option, text string, limit int) string {
 	return text
 }
 
-// choose decides what a call is about: what it says, else the context's scope.
-func (r *Registry) choose(ctx context.Context, name string, opts []Option) (choice, error) {
-	c := choice{scope: scope.From(ctx)}
+// choose completes c, which has its context's scope, with what a call says. run is
+// the workflow run that the context belongs to, or nil.
+func (r *Registry) choose(c *choice, run *scope.Run, name string, opts []Option) error {
 	if len(opts) > 0 {
-		c = chosen(c, opts)
+		*c = chosen(*c, opts)
 		if c.err == nil {
 			c.err = c.access.Validate()
 		}
 		if c.err != nil {
-			return c, &Error{Integration: name, Kind: ErrInvalid, Detail: c.err.Error()}
+			return &Error{Integration: name, Kind: ErrInvalid, Detail: c.err.Error()}
 		}
 	}
-	var err error
-	c.scope, err = r.scopeOf(ctx, name, c)
+	return r.checkScope(c, run, name)
+}
+
+// chosenIn is choose for a context.
+func (r *Registry) chosenIn(ctx context.Context, name string, opts []Option) (choice, error) {
+	at := scope.In(ctx)
+	c := choice{scope: at.Scope}
+	err := r.choose(&c, at.Run, name, opts)
 	return c, err
 }
 
@@ -112,24 +118,24 @@ func (c *choice) key(d *definition) tokenstore.Key {
 	return tokenstore.Key{Definition: d.id, Org: c.scope.Org, User: c.user, Account: c.account}
 }
 
-// scopeOf checks the scope of a call.
-func (r *Registry) scopeOf(ctx context.Context, name string, c choice) (scope.Scope, error) {
-	s := c.scope
+// checkScope checks the scope of a call, and fills in the one it has by default.
+func (r *Registry) checkScope(c *choice, run *scope.Run, name string) error {
+	s := &c.scope
 	switch {
 	case s.Kind == scope.None && !c.said && r.cfg.SingleTenant:
-		s = scope.Scope{Kind: scope.Global}
+		s.Kind = scope.Global
 	case s.Kind == scope.None, s.Kind == scope.Org && s.Org == "":
-		return s, &Error{Integration: name, Kind: ErrNoOrg, Detail: "put one into the context with bf.WithOrg(ctx, org), " +
+		return &Error{Integration: name, Kind: ErrNoOrg, Detail: "put one into the context with bf.WithOrg(ctx, org), " +
 			"or name it with integrations.Org(org) or integrations.Global(); a host without tenants sets Config.SingleTenant"}
 	}
 	if s.Kind == scope.Org && !ValidOrg(s.Org) {
 		// Such an organization cannot have anything: the same answer as for any
 		// other that has nothing, and no hostile text in a database or a log.
-		return s, &Error{Integration: name, Kind: ErrNotFound, Detail: "ids of organizations match [A-Za-z0-9._~-]{1,128}"}
+		return &Error{Integration: name, Kind: ErrNotFound, Detail: "ids of organizations match [A-Za-z0-9._~-]{1,128}"}
 	}
-	if run := scope.RunFrom(ctx); run != nil && !run.MayRead(s) {
-		return s, &Error{Integration: name, Kind: ErrForbiddenOrg, Detail: "a workflow run may use its own organization's " +
+	if run != nil && !run.MayRead(*s) {
+		return &Error{Integration: name, Kind: ErrForbiddenOrg, Detail: "a workflow run may use its own organization's " +
 			"connections and the global ones; register the workflow with workflow.CrossOrg() if it must reach others"}
 	}
-	return s, nil
+	return nil
 }

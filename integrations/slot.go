@@ -56,12 +56,12 @@ func (r *Registry) slot(name string, c *choice) *slot {
 
 // bind finds out what a choice means now. Slots are made for names that exist
 // only, so that strangers cannot fill the memory with others.
-func (r *Registry) bind(ctx context.Context, name string, c choice) (*bound, error) {
+func (r *Registry) bind(ctx context.Context, name string, c *choice) (*bound, error) {
 	if err := r.upToDate(ctx); err != nil {
 		return nil, r.unread(ctx, name, c.scope.Org, err)
 	}
 	defs := r.defs.Load()
-	sl := r.slot(name, &c)
+	sl := r.slot(name, c)
 	if sl != nil {
 		if b := sl.last.Load(); b != nil && b.version == defs.version && b.current() {
 			return b, nil
@@ -74,7 +74,7 @@ func (r *Registry) bind(ctx context.Context, name string, c choice) (*bound, err
 	if d = r.again(ctx, d); d.fault != nil {
 		return nil, d.broken(c.scope.Org)
 	}
-	if err := d.takes(&c); err != nil {
+	if err := d.takes(c); err != nil {
 		return nil, err
 	}
 	e, err := r.effective(ctx, d, c.scope.Org)
@@ -85,7 +85,7 @@ func (r *Registry) bind(ctx context.Context, name string, c choice) (*bound, err
 		return nil, e.broken(d, c.scope.Org)
 	}
 	if sl == nil {
-		sl = r.newSlot(name, c)
+		sl = r.newSlot(name, *c)
 	}
 	b := &bound{slot: sl, version: defs.version, def: d, effective: *e}
 	if err := r.connectSources(ctx, b); err != nil {

@@ -96,7 +96,7 @@ func (s Status) WithoutFallback() Status {
 // the global scope these are all, organizations' own and shadowed ones included,
 // each in its owner's view.
 func (r *Registry) List(ctx context.Context, opts ...Option) ([]Status, error) {
-	c, err := r.choose(ctx, "", opts)
+	c, err := r.chosenIn(ctx, "", opts)
 	if err != nil {
 		return nil, err
 	}
@@ -186,7 +186,7 @@ const connectionsPage = 200
 // definition does as well: a shadowed one has no other name. Managing is about
 // connections, so it takes no [Scope] and no [Audience].
 func (r *Registry) find(ctx context.Context, name string, opts []Option) (*definition, choice, error) {
-	c, err := r.choose(ctx, name, opts)
+	c, err := r.chosenIn(ctx, name, opts)
 	if err != nil {
 		return nil, c, err
 	}

@@ -37,7 +37,7 @@ func (r *Registry) Test(ctx context.Context, name string, opts ...Option) (TestR
 		return TestResult{}, &Error{Integration: d.Name, Org: c.scope.Org, Kind: ErrBusy, RetryAfter: wait,
 			Detail: "a connection can be tested five times a minute"}
 	}
-	in, err := r.get(ctx, d.Name, c)
+	in, err := r.get(ctx, d.Name, &c)
 	switch {
 	case err != nil:
 		return TestResult{}, err

@@ -97,5 +97,9 @@ func (s *Snapshot) Extra(name string) (json.RawMessage, bool) {
 // before compares both clocks: the monotonic one stands still while a virtual
 // machine is suspended, the wall clock can be set back.
 func before(now, t time.Time) bool {
-	return now.Before(t) && now.Round(0).Before(t.Round(0))
+	if !now.Before(t) {
+		return false
+	}
+	a, b := now.Unix(), t.Unix() // of the wall clock; cheaper than comparing copies without the other
+	return a < b || a == b && now.Nanosecond() < t.Nanosecond()
 }

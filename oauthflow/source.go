@@ -42,13 +42,13 @@ type source struct {
 	h    *Handle
 	slot string
 	identity
-	last atomic.Pointer[sourced] // of slots other than ""
+	last atomic.Pointer[sourced]
 }
 
-// sourced is a slot's token in one reading of the record.
+// sourced is what a source makes of one reading of the record.
 type sourced struct {
 	v    *view
-	snap *Snapshot // nil without one
+	snap *Snapshot // nil without one, and if the grant was made under something else
 }
 
 // unsourced is for targets that have no token: [Manager.Token] says why.
@@ -80,24 +80,20 @@ func (s *source) Current() (*Snapshot, bool) {
 	if v == nil || !s.h.current(v, now) {
 		return nil, false
 	}
-	if !v.conn.Connected() {
-		return nil, true
-	}
-	if !v.fits.Load() || !s.fits(v.conn) {
-		return nil, false
-	}
-	snap := v.snap
-	if s.slot != "" {
-		last := s.last.Load()
-		if last == nil || last.v != v {
-			last = &sourced{v, v.snapshot(s.slot)}
-			s.last.Store(last)
+	last := s.last.Load()
+	if last == nil || last.v != v {
+		if !v.conn.Connected() {
+			return nil, true
 		}
-		snap = last.snap
+		last = &sourced{v: v}
+		if s.fits(v.conn) {
+			last.snap = v.snapshot(s.slot)
+		}
+		s.last.Store(last)
 	}
-	if snap == nil || !snap.Fresh(now) {
+	if last.snap == nil || !v.fits.Load() || !last.snap.Fresh(now) {
 		return nil, false
 	}
 	s.h.touch(now)
-	return snap, true
+	return last.snap, true
 }

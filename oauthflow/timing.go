@@ -75,5 +75,5 @@ func (s stopwatch) elapsed() time.Duration { return since(s.start, time.Now()) }
 
 // since is the time from start to now, by whichever clock says more.
 func since(start, now time.Time) time.Duration {
-	return max(now.Sub(start), now.Round(0).Sub(start.Round(0)))
+	return max(now.Sub(start), time.Duration(now.UnixNano()-start.UnixNano()))
 }

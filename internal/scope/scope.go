@@ -74,41 +74,55 @@ func (r *Run) MayRead(s Scope) bool {
 	return r.CrossOrg || r.Scope.Kind == Global || s.Kind == Global || s == r.Scope
 }
 
-type (
-	scopeKey    struct{}
-	registryKey struct{}
-	runKey      struct{}
-)
+// Carried is all that a context carries. It is one value, never changed, because a
+// look-up walks the whole chain of contexts when it finds nothing: every Get would
+// walk the middle of a host's request for a run that is not there.
+type Carried struct {
+	Scope    Scope
+	Registry any
+	Run      *Run
+}
+
+type carriedKey struct{}
+
+var nothing Carried
+
+// In returns what the context carries; never nil, and not to be changed.
+func In(ctx context.Context) *Carried {
+	if c, ok := ctx.Value(carriedKey{}).(*Carried); ok {
+		return c
+	}
+	return &nothing
+}
+
+// with returns a context that carries what ctx does, as change leaves it.
+func with(ctx context.Context, change func(c *Carried)) context.Context {
+	c := *In(ctx)
+	change(&c)
+	return context.WithValue(ctx, carriedKey{}, &c)
+}
 
 // With returns a context whose calls have scope s.
 func With(ctx context.Context, s Scope) context.Context {
-	return context.WithValue(ctx, scopeKey{}, s)
+	return with(ctx, func(c *Carried) { c.Scope = s })
 }
 
 // From returns the context's scope; None when nothing was set.
-func From(ctx context.Context) Scope {
-	s, _ := ctx.Value(scopeKey{}).(Scope)
-	return s
-}
+func From(ctx context.Context) Scope { return In(ctx).Scope }
 
 // WithRegistry returns a context in which integrations.Get finds registry.
 // The value is untyped here because this package is below integrations.
 func WithRegistry(ctx context.Context, registry any) context.Context {
-	return context.WithValue(ctx, registryKey{}, registry)
+	return with(ctx, func(c *Carried) { c.Registry = registry })
 }
 
 // Registry returns what WithRegistry stored, or nil.
-func Registry(ctx context.Context) any {
-	return ctx.Value(registryKey{})
-}
+func Registry(ctx context.Context) any { return In(ctx).Registry }
 
 // WithRun returns a context that belongs to a workflow run and has its scope.
 func WithRun(ctx context.Context, run *Run) context.Context {
-	return With(context.WithValue(ctx, runKey{}, run), run.Scope)
+	return with(ctx, func(c *Carried) { c.Run, c.Scope = run, run.Scope })
 }
 
 // RunFrom returns the workflow run a context belongs to, or nil.
-func RunFrom(ctx context.Context) *Run {
-	run, _ := ctx.Value(runKey{}).(*Run)
-	return run
-}
+func RunFrom(ctx context.Context) *Run { return In(ctx).Run }
