@@ -22,6 +22,8 @@
 //     and return the callback URL; [Browser] does the same over real sockets.
 //   - [Provider.Script] queues faults and odd replies ([Step]): lost replies, resets,
 //     silence, redirects, endless bodies, and whatever else arrives from real providers.
+//     [Set], [Unset], [Form], [Under], [Rewrite] and [Edit] change a reply that is
+//     processed as usual, [Raw], [Fail] and [Answer] send one that is not.
 //   - [Rotation] says what becomes of used refresh tokens.
 //   - [Provider.Revoke] is a changed password, [Provider.ExpireAll] the passing of time.
 //   - [Provider.Journal], [Provider.Counts] and [Provider.Families] tell what happened:

@@ -3,7 +3,11 @@ package oauthtest
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/json"
 	"net/http"
+	"net/url"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -49,6 +53,49 @@ func Unset(members ...string) Step {
 	return Edit(func(r *Reply) {
 		for _, m := range members {
 			delete(r.Members, m)
+		}
+	})
+}
+
+// Rewrite processes the request and sends the reply's body as f makes it, under
+// another media type: members twice, something behind the JSON, garbage.
+func Rewrite(mediaType string, f func(body []byte) []byte) Step {
+	return Edit(func(r *Reply) {
+		r.Body = f(r.body())
+		r.SetHeader("Content-Type", mediaType)
+	})
+}
+
+// Form processes the request and sends the reply form-encoded, under any media
+// type. Members that are no texts are sent as their JSON.
+func Form(mediaType string) Step {
+	return Edit(func(r *Reply) {
+		form := url.Values{}
+		for name, value := range r.Members {
+			text, ok := value.(string)
+			if !ok {
+				raw, _ := json.Marshal(value) // what a reply has was made to be JSON
+				text = string(raw)
+			}
+			form.Set(name, text)
+		}
+		r.Body = []byte(form.Encode())
+		r.SetHeader("Content-Type", mediaType)
+	})
+}
+
+// Under processes the request and sends the reply's members below a path of names
+// with dots between them ("data.token"), beside those of others.
+func Under(path string, others map[string]any) Step {
+	return Edit(func(r *Reply) {
+		names := strings.Split(path, ".")
+		for _, name := range slices.Backward(names) {
+			r.Members = map[string]any{name: r.Members}
+		}
+		for name, value := range others {
+			if name != names[0] {
+				r.Members[name] = value
+			}
 		}
 	})
 }

@@ -197,10 +197,11 @@ func (p *Provider) answering(e *entry, r *Reply) {
 
 // delivering books that the last byte of a reply is about to leave.
 func (p *Provider) delivering(e *entry, r *Reply) {
+	delivers := r.delivers()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	e.Delivered = true
-	if r.successor {
+	if delivers {
 		e.successor = true
 		p.journal.succeeded[e.RefreshToken]++
 	}

@@ -33,7 +33,7 @@ func (p *Provider) refresh(s *state, now time.Time, client *Client, x *Exchange)
 	}
 	f.Used = now
 	reply := p.issue(s, now, f, scopes, next, "", x.request)
-	reply.successor = next > 0
+	reply.successor, _ = reply.Members["refresh_token"].(string)
 	return reply, true
 }
 

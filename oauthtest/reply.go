@@ -16,7 +16,7 @@ type Reply struct {
 	// Body is sent as it is. Say its media type in Header.
 	Body []byte
 
-	successor bool     // hands out the successor of the presented refresh token
+	successor string   // of the presented refresh token, which it hands out; empty: none
 	secrets   []string // what it hands out
 }
 
@@ -27,6 +27,12 @@ func (r *Reply) SetHeader(name, value string) *Reply {
 	}
 	r.Header.Set(name, value)
 	return r
+}
+
+// delivers reports whether the successor is in what is sent: a step may have taken
+// it out, and then the client has not got it.
+func (r *Reply) delivers() bool {
+	return r.successor != "" && bytes.Contains(r.body(), []byte(r.successor))
 }
 
 // body returns what is sent, and completes the header.

@@ -2,6 +2,7 @@ package oauthtest_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net"
 	"net/http"
@@ -27,6 +28,9 @@ func TestReplyShapes(t *testing.T) {
 	}{
 		{"lifetime as a string", oauthtest.Set("expires_in", "3600"), `"expires_in":"3600"`},
 		{"lifetime as a fraction", oauthtest.Set("expires_in", "3600.5"), `"expires_in":"3600.5"`},
+		{"lifetime with a point", oauthtest.Set("expires_in", json.RawMessage("3600.0")), `"expires_in":3600.0`},
+		{"lifetime with an exponent", oauthtest.Set("expires_in", json.RawMessage("3.6e3")), `"expires_in":3.6e3`},
+		{"lifetime not a number", oauthtest.Set("expires_in", "NaN"), `"expires_in":"NaN"`},
 		{"lifetime null", oauthtest.Set("expires_in", nil), `"expires_in":null`},
 		{"lifetime true", oauthtest.Set("expires_in", true), `"expires_in":true`},
 		{"lifetime negative", oauthtest.Set("expires_in", -1), `"expires_in":-1`},
@@ -43,6 +47,12 @@ func TestReplyShapes(t *testing.T) {
 		{"nested", oauthtest.Edit(func(r *oauthtest.Reply) {
 			r.Members = map[string]any{"data": map[string]any{"token": r.Members}}
 		}), `{"data":{"token":{"access_token":"at_`},
+		{"nested beside others", oauthtest.Under("authed_user", map[string]any{"ok": true}), `"ok":true}`},
+		{"nested deeper", oauthtest.Under("data.token", nil), `{"data":{"token":{"access_token":"at_`},
+		{"form-encoded, with real tokens", oauthtest.Form("text/plain"), "&expires_in=3600&ext_expires_in=3600&refresh_token=rt_"},
+		{"doubled members, with real tokens", oauthtest.Rewrite("application/json", func(body []byte) []byte {
+			return append([]byte(`{"access_token":"first",`), body[1:]...)
+		}), `{"access_token":"first","access_token":"at_`},
 		{"doubled and folded members", oauthtest.Raw(200, "application/json", `{"Access_Token":"x","a":1,"a":2}`), `{"Access_Token":"x","a":1,"a":2}`},
 		{"error in a 200", oauthtest.Raw(200, "application/json", `{"ok":false,"error":"token_expired"}`), `"ok":false`},
 		{"form-encoded", oauthtest.Raw(200, "text/html", "access_token=x&expires_in=5"), "access_token=x&expires_in=5"},
@@ -66,6 +76,35 @@ func TestReplyShapes(t *testing.T) {
 				journal := p.Journal()
 				require.True(t, journal[len(journal)-1].Scripted)
 			})
+		})
+	}
+}
+
+// A successor that a step took out of the reply did not reach the client: to
+// present its predecessor again is no fault of his.
+func TestOnlyWhatIsSentIsDelivered(t *testing.T) {
+	for name, test := range map[string]struct {
+		step      oauthtest.Step
+		delivered bool
+	}{
+		"as it is":      {oauthtest.Serve(), true},
+		"form":          {oauthtest.Form("text/html"), true},
+		"nested":        {oauthtest.Under("a.b", nil), true},
+		"another":       {oauthtest.Set("refresh_token", 7), false},
+		"none":          {oauthtest.Unset("refresh_token"), false},
+		"cut":           {oauthtest.Rewrite("application/json", func(body []byte) []byte { return body[:20] }), false},
+		"garbage":       {oauthtest.Rewrite("text/html", func([]byte) []byte { return []byte("<h1>") }), false},
+		"no access one": {oauthtest.Unset("access_token"), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newProvider(t, oauthtest.Config{})
+			a := inProcess(t, p)
+			token := a.connect("alice").str("refresh_token")
+			p.Script(oauthtest.Refresh, test.step)
+			a.refresh(token)
+			a.refresh(token)
+			require.Equal(t, 1, p.Counts().Reuse)
+			require.Equal(t, test.delivered, p.Counts().AfterSuccessor == 1)
 		})
 	}
 }
