@@ -25,6 +25,7 @@
 #define REPLACE 3  /* reuse within W brings another successor and withdraws the first */
 #define KEEPS 4    /* does not rotate */
 #define LENIENT 5  /* refuses reuse and revokes nothing */
+#define SELDOM 6   /* like STRICT, and does not rotate each time */
 
 #ifndef PROCS
 #define PROCS 2
@@ -113,6 +114,12 @@ byte rt = 1;          /* which refresh token of the grant's family is stored */
 byte status = ACTIVE;
 byte access = FIRST;  /* the stored access token */
 byte parentGen, parentNumber;
+#ifdef OBSERVED
+byte kept;            /* Kept, counted up to keptEnough, which is 1 here */
+#define keeps (kept == 1)
+#else
+#define keeps false
+#endif
 
 byte attID = NONE;    /* Attempt; NONE: nil */
 byte attOpen;         /* Attempt.Open, a set */
@@ -218,7 +225,7 @@ inline revoke(f, t) {
 #define about (attGen == gen)
 #endif
 #define inGrace (POLICY == GRACE && attNumber == 1 && attAge + GUARD <= W)
-#define mayTakeOver (over && about && (inGrace || POLICY == REUSABLE || (POLICY != NEVER && !held)))
+#define mayTakeOver (over && about && (inGrace || POLICY == REUSABLE || keeps || (POLICY != NEVER && !held)))
 #define mayLose (over && about && POLICY == NEVER && !usable)
 
 /* --- protocol.go: present, tidy ------------------------------------------- */
@@ -344,6 +351,9 @@ inline dead(i) {
 inline put(i) {
 	ensure(newerGrantWins, pGrant[i] == grant);
 	ensure(newerTokenStays, successor[i] >= rt || !STRONG && SERVER == REPLACE);
+#ifdef OBSERVED
+	kept = (successor[i] == pRT[i] -> 1 : 0);
+#endif
 	rt = successor[i]; access = FRESH; status = ACTIVE;
 	parentGen = pGen[i]; parentNumber = pNumber[i];
 	if
@@ -396,8 +406,15 @@ inline commit(i) {
 
 /* --- grant.go ------------------------------------------------------------- */
 
+#ifdef OBSERVED
+#define forgetKept kept = 0
+#else
+#define forgetKept skip
+#endif
+
 inline disconnect() {
 	printf("disconnect\n"); orphan = rt; people++;
+	forgetKept;
 	grant = 0; rt = 0; status = ACTIVE; access = GONE; parentGen = 0; parentNumber = 0; clearAttempt();
 #ifdef FLAW_7
 	gen = 0
@@ -407,7 +424,7 @@ inline disconnect() {
 }
 
 inline connect() {
-	people++; grants++;
+	people++; grants++; forgetKept;
 	grant = grants; gen = gen + 1; rt = 1; status = ACTIVE; access = FRESH; parentGen = 0; parentNumber = 0;
 	clearAttempt();
 	current[grant] = 1; first[grant] = 0; orphan = 0; printf("connect: generation %d\n", gen)
@@ -563,7 +580,9 @@ inline reuse(i, f) {
 	od;
 	q = 0;
 	ensure(noLiveFamilyKilled, !STRONG || revoked[f] || grant != f || rt != current[f]);
+#ifndef RISKED
 	ensure(usableNotRisked, !STRONG || revoked[f] || grant != f || !usable);
+#endif
 	if
 	:: SERVER != LENIENT -> revoked[f] = true; printf("the provider sees RT%d again and revokes the family\n", wire[i])
 	:: else
@@ -579,6 +598,7 @@ inline process(i) {
 	if
 	:: revoked[f]
 	:: !revoked[f] && SERVER == KEEPS -> reply = wire[i]
+	:: !revoked[f] && SERVER == SELDOM && wire[i] == current[f] -> reply = wire[i]
 	:: !revoked[f] && SERVER != KEEPS && wire[i] == current[f] -> first[f] = wire[i]; since[f] = 0; current[f] = current[f] + 1; reply = current[f]
 	:: !revoked[f] && SERVER == SAME && wire[i] == first[f] && window(f) -> reply = current[f]
 	:: !revoked[f] && SERVER == REPLACE && wire[i] == first[f] && window(f) -> current[f] = current[f] + 1; reply = current[f]

@@ -1,6 +1,7 @@
 package oauthflow
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"time"
@@ -153,6 +154,7 @@ func (a *arrival) follows(t *tokens, generation int64, problem *failure) {
 	a.tok = t.merge(a.reply, slot, a.asked)
 	a.got = receive(a.reply, a.tok, generation)
 	a.got.slot, a.got.problem = slot != "", problem
+	a.got.kept = bytes.Equal(a.tok.hash(), a.p.tokenHash)
 	a.got.idle, a.got.keepAlive = !a.f.h.usedLately(time.Now()), a.f.h.m.cfg.KeepAlive
 }
 

@@ -102,6 +102,7 @@ type received struct {
 	slot       bool // it was for another slot than the grant's own
 	access     bool // sealed holds the grant's own access token
 	refresh    bool // sealed holds a refresh token
+	kept       bool // it is the one that was presented
 	lifetime   time.Duration
 	expiresAt  time.Time // absolute expiry; zero: lifetime says
 	scopes     []string  // granted; nil: the provider did not say
@@ -135,6 +136,9 @@ func commit(c *tokenstore.Connection, now time.Time, p presentation, r received,
 		kind = eventHealed
 	}
 	c.ParentGeneration, c.ParentPresentation = p.generation, p.number
+	if c.Kept++; !r.kept {
+		c.Kept = 0
+	}
 	c.Log(kind, "", "")
 	r.put(c, now, ago)
 	if r.problem == nil {

@@ -90,6 +90,20 @@ func TestCommitKeepsScopesTheReplyDoesNotName(t *testing.T) {
 	require.Equal(t, []string{"read"}, c.ScopesGranted)
 }
 
+func TestCommitCountsRefreshesThatKeepTheToken(t *testing.T) {
+	c := ended()
+	commits := func(kept bool) int {
+		p := presentation{id: "a", grant: "g", generation: c.Generation, number: 1}
+		got := successor(c.Generation + 1)
+		got.kept = kept
+		require.NoError(t, commit(c, at(0), p, got, 0))
+		return c.Kept
+	}
+	require.Equal(t, []int{1, 2, 3, 0, 1}, []int{commits(true), commits(true), commits(true), commits(false), commits(true)})
+	require.NoError(t, connect(c, at(0), grant{id: "h", received: successor(c.Generation + 1)}, 0))
+	require.Zero(t, c.Kept, "it is another grant's token")
+}
+
 func TestFailuresAreCountedByClass(t *testing.T) {
 	c := ended()
 	for i := range 3 {

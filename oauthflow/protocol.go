@@ -46,19 +46,33 @@ const (
 // rules are what the protocol needs to know of a provider.
 type rules struct {
 	Timing
-	policy RefreshPolicy
-	grace  time.Duration
+	policy   RefreshPolicy
+	observed bool // nobody has declared the policy, so what the provider does counts
+	grace    time.Duration
 }
 
 func rulesOf(t Timing, p *Provider) rules {
 	r := rules{Timing: t, policy: p.RefreshPolicy, grace: p.ReuseGrace}
 	if r.policy == "" {
-		r.policy = Ask
+		r.policy, r.observed = Ask, true
 		if r.grace > 0 {
-			r.policy = Grace
+			r.policy, r.observed = Grace, false
 		}
 	}
 	return r
+}
+
+// keptEnough is after how many refreshes in a row that left the refresh token as it
+// was a provider counts as one that does not rotate.
+const keptEnough = 2
+
+// policyFor is the policy for c's refresh token. One that has outlived its uses
+// outlives the next, as far as anybody can tell.
+func (r rules) policyFor(c *tokenstore.Connection) RefreshPolicy {
+	if r.observed && c.Kept >= keptEnough {
+		return Reusable
+	}
+	return r.policy
 }
 
 // want is what a caller knows beyond the record.
@@ -152,7 +166,7 @@ func setBack(c *tokenstore.Connection, now time.Time) bool {
 
 // observe says what to do about an open attempt.
 func (r rules) observe(c *tokenstore.Connection, now time.Time, resting, held bool, end time.Time) (step, time.Time) {
-	a := c.Attempt
+	a, policy := c.Attempt, r.policyFor(c)
 	switch {
 	case a.Started.After(now) || a.Deadline.After(now.Add(r.Attempt)):
 		return restamp, time.Time{}
@@ -162,14 +176,14 @@ func (r rules) observe(c *tokenstore.Connection, now time.Time, resting, held bo
 		return clearStale, time.Time{}
 	case resting:
 		return cool, c.RetryAt
-	case r.policy == Grace && a.Presentations == 1 && !now.Add(r.reach()).After(a.Started.Add(r.grace)):
+	case policy == Grace && a.Presentations == 1 && !now.Add(r.reach()).After(a.Started.Add(r.grace)):
 		return takeOver, time.Time{}
-	case r.policy == Reusable: // asking costs nothing
+	case policy == Reusable: // asking costs nothing
 		return takeOver, time.Time{}
 	case held:
 		// Asking may cost the grant, so not before there is nothing to lose.
 		return cool, end
-	case r.policy == Never:
+	case policy == Never:
 		return lose, time.Time{}
 	}
 	return takeOver, time.Time{}

@@ -16,9 +16,10 @@ var t0 = time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
 func at(d time.Duration) time.Time { return t0.Add(d) }
 
 var (
-	askRules      = rules{Timing: Timing{}.withDefaults(), policy: Ask}
-	neverRules    = rules{Timing: Timing{}.withDefaults(), policy: Never}
-	reusableRules = rules{Timing: Timing{}.withDefaults(), policy: Reusable}
+	askRules       = rules{Timing: Timing{}.withDefaults(), policy: Ask}
+	neverRules     = rules{Timing: Timing{}.withDefaults(), policy: Never}
+	observingRules = rules{Timing: Timing{}.withDefaults(), policy: Ask, observed: true}
+	reusableRules  = rules{Timing: Timing{}.withDefaults(), policy: Reusable}
 )
 
 // graceRules are REFRESH's example of a provider that forgives for 30 s.
@@ -94,6 +95,8 @@ func TestDecide(t *testing.T) {
 	past := func(*tokenstore.Attempt) {}
 	ahead := func(a *tokenstore.Attempt) { a.Deadline = at(20 * time.Second) }
 	dead := func(c *tokenstore.Connection) { c.Status, c.Reason = tokenstore.ReauthRequired, ReasonInvalidGrant }
+	kept := func(c *tokenstore.Connection) { c.Kept = 2 }
+	keptOnce := func(c *tokenstore.Connection) { c.Kept = 1 }
 	cooling := func(c *tokenstore.Connection) { c.RetryAt = at(time.Minute) }
 	rejected, forced := want{generation: 7, rejected: true}, want{generation: 7, force: true}
 
@@ -148,6 +151,11 @@ func TestDecide(t *testing.T) {
 		"reusable: given up, ended":             {reusableRules, attempt(ended(), past), want{}, takeOver, 0},
 		"reusable: given up, still good":        {reusableRules, attempt(closing(), past), want{}, takeOver, 0},
 		"reusable: given up, fresh":             {reusableRules, attempt(good(), past), want{}, serve, 0},
+		"observed: given up, ended":             {askRules, with(attempt(ended(), past), kept), want{}, takeOver, 0},
+		"observed: given up, still good":        {observingRules, with(attempt(closing(), past), kept), want{}, takeOver, 0},
+		"observed: kept once, still good":       {observingRules, with(attempt(closing(), past), keptOnce), want{}, serve, 0},
+		"observed: ask is declared":             {askRules, with(attempt(closing(), past), kept), want{}, serve, 0},
+		"observed: never is declared":           {neverRules, with(attempt(ended(), past), kept), want{}, lose, 0},
 		"reusable: given up, cooling down":      {reusableRules, with(attempt(ended(), past), cooling), want{}, cool, time.Minute},
 		"older generation's attempt, over":      {neverRules, attempt(ended(), func(a *tokenstore.Attempt) { a.Generation = 6 }), want{}, clearStale, 0},
 		"older generation's attempt, under way": {askRules, attempt(ended(), func(a *tokenstore.Attempt) { a.Generation = 6; ahead(a) }), want{}, wait, 20 * time.Second},
@@ -199,10 +207,14 @@ func TestGraceGuard(t *testing.T) {
 }
 
 func TestRulesOf(t *testing.T) {
+	kept := &tokenstore.Connection{Kept: 5}
 	require.Equal(t, Ask, rulesOf(Timing{}, &Provider{}).policy)
+	require.Equal(t, Reusable, rulesOf(Timing{}, &Provider{}).policyFor(kept))
 	require.Equal(t, Grace, rulesOf(Timing{}, &Provider{ReuseGrace: time.Minute}).policy)
+	require.Equal(t, Grace, rulesOf(Timing{}, &Provider{ReuseGrace: time.Minute}).policyFor(kept))
 	for _, policy := range []RefreshPolicy{Ask, Reusable, Never} {
 		require.Equal(t, policy, rulesOf(Timing{}, &Provider{ReuseGrace: time.Minute, RefreshPolicy: policy}).policy)
+		require.Equal(t, policy, rulesOf(Timing{}, &Provider{RefreshPolicy: policy}).policyFor(kept))
 	}
 }
 

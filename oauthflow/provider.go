@@ -102,7 +102,8 @@ type Provider struct {
 	DefaultLifetime time.Duration
 
 	// RefreshPolicy is Ask, Grace, Reusable or Never; default Ask, or Grace if
-	// ReuseGrace is set.
+	// ReuseGrace is set. While it is not declared, and a grant's refresh token has
+	// survived two refreshes in a row, Reusable counts for that grant.
 	RefreshPolicy RefreshPolicy
 	// ReuseGrace is how long after its first use the provider accepts a rotated
 	// refresh token again (Okta: 30 s).
