@@ -166,6 +166,8 @@ type world struct {
 	m      *oauthflow.Manager
 	logs   *strings.Builder
 	logMu  sync.Mutex
+	// transport takes the idp's place where it is set.
+	transport http.RoundTripper
 }
 
 func newWorld(t testing.TB, change ...func(*oauthflow.Config)) *world {
@@ -207,6 +209,9 @@ func (w *world) process(change ...func(*oauthflow.Config)) *oauthflow.Manager {
 	cfg := oauthflow.Config{
 		Store: w.store, Sealer: w.sealer, Targets: w, Transport: w.idp, Secure: true,
 		Logger: slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
+	if w.transport != nil {
+		cfg.Transport = w.transport
 	}
 	for _, c := range change {
 		c(&cfg)
