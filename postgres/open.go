@@ -27,6 +27,7 @@ type DB struct {
 	// writers holds a value for each transaction, and has room for all connections
 	// of the pool but one: those who wait for a lock must not keep others from reading.
 	writers chan struct{}
+	group   *group
 
 	mu     sync.Mutex
 	closed bool
@@ -117,6 +118,7 @@ func New(ctx context.Context, pool *pgxpool.Pool, opts ...Option) (*DB, error) {
 	}
 	o := apply(opts)
 	db := &DB{pool: pool, dialect: dialect(o.now), writers: make(chan struct{}, max(1, pool.Config().MaxConns-1))}
+	db.group = &group{db: db, atOnce: min(groupsAtOnce, cap(db.writers)), busy: make(map[[4]string]bool)}
 	ctx, cancel := context.WithTimeout(ctx, setupTimeout)
 	defer cancel()
 	if err := db.setup(ctx, o); err != nil {

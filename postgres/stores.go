@@ -24,6 +24,8 @@ func (e engine) Write(ctx context.Context, fn func(t sqlstore.Tx) error) error {
 	return e.db.write(ctx, func(t *tx) error { return fn(t) })
 }
 
+func (e engine) Change(ctx context.Context, c sqlstore.Change) error { return e.db.change(ctx, c) }
+
 // Any implements sqlstore.Engine: lists are arrays.
 func (engine) Any(texts []string) (any, error) { return append([]string{}, texts...), nil }
 

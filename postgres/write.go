@@ -26,19 +26,23 @@ const (
 	uniqueTries = 3
 )
 
-// begin opens a transaction as all of ours are, in one message. Who holds locks and
-// falls silent (a suspended machine, a broken network) is cut off after some time.
-const begin = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
-	SELECT set_config('idle_in_transaction_session_timeout', '15s', true),
-		set_config('synchronous_commit', CASE WHEN current_setting('synchronous_commit') = 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true);`
+// A transaction is opened as all of ours are. Who holds locks and falls silent (a
+// suspended machine, a broken network) is cut off after some time.
+const (
+	readCommitted = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE`
+	settings      = `SELECT set_config('idle_in_transaction_session_timeout', '15s', true),
+		set_config('synchronous_commit', CASE WHEN current_setting('synchronous_commit') = 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)`
+	begin = readCommitted + `; ` + settings + `; `
+)
 
 // A write runs beside others, a transaction of InTx alone. What is read there and
 // decided on is true until it commits: an organization's deletion has seen every
 // connection that is stored before it, and whatever is stored after it can see that
 // the organization is gone.
 const (
-	beside = begin + `SELECT pg_advisory_xact_lock_shared(7160395)`
-	alone  = begin + `SELECT pg_advisory_xact_lock(7160395)`
+	shareLock = `SELECT pg_advisory_xact_lock_shared(7160395)`
+	beside    = begin + shareLock
+	alone     = begin + `SELECT pg_advisory_xact_lock(7160395)`
 )
 
 // write runs fn in a transaction and returns when it is on stable storage. Nothing
@@ -90,19 +94,12 @@ func again(ctx context.Context, do func() error) error {
 
 // transaction runs fn once, after begin, beside or alone.
 func (db *DB) transaction(ctx context.Context, begin string, fn func(t *tx) error) error {
-	select {
-	case db.writers <- struct{}{}:
-		defer func() { <-db.writers }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	conn, err := db.pool.Acquire(ctx)
+	t, err := db.acquire(ctx)
 	if err != nil {
-		return explain(err)
+		return err
 	}
-	t := &tx{db: db, ctx: ctx, conn: conn}
 	defer t.end() // also if fn panics, or ends its goroutine (t.FailNow in a test)
-	if _, err := conn.Exec(ctx, begin); err != nil {
+	if _, err := t.conn.Exec(ctx, begin); err != nil {
 		if code(err) == "0A000" { // READ WRITE, during recovery
 			return &sqlstore.ExplainedError{Hint: standby, Err: err}
 		}
@@ -114,9 +111,24 @@ func (db *DB) transaction(ctx context.Context, begin string, fn func(t *tx) erro
 	return t.commit()
 }
 
+// acquire returns a session for a transaction, to be ended.
+func (db *DB) acquire(ctx context.Context) (*tx, error) {
+	select {
+	case db.writers <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	conn, err := db.pool.Acquire(ctx)
+	if err != nil {
+		<-db.writers
+		return nil, explain(err)
+	}
+	return &tx{db: db, ctx: ctx, conn: conn}, nil
+}
+
 // tx is an open transaction.
 type tx struct {
-	db   *DB
+	db   *DB // nil for a migration
 	ctx  context.Context
 	conn *pgxpool.Conn
 
@@ -169,22 +181,40 @@ func (t *tx) Position(f sqlstore.Feed) (int64, error) {
 	return sqlstore.Provisional + t.last, nil
 }
 
-// commit gives rows their positions and commits, in one message: once the server
-// has it, nobody needs this process to release the counters that all others wait
-// for. Nobody else sees provisional positions, and counters are taken in one order.
-func (t *tx) commit() error {
-	var text strings.Builder
+// positions returns the statements that give rows their positions. Nobody else sees
+// provisional ones, and counters are taken in one order. Where no row was written
+// twice, they fail if one that should be was not written.
+func (t *tx) positions(distinct bool) (statements []string) {
 	for _, f := range sqlstore.Feeds {
-		if n := t.given[f]; n > 0 {
-			fmt.Fprintf(&text, `WITH counter AS (UPDATE bifrost_counters SET value = value + %d WHERE name = '%s' RETURNING value - %d AS before)
-				UPDATE %s SET change = change - %d + counter.before FROM counter WHERE change > %d;`,
-				t.last, f.Counter, t.last, f.Table, int64(sqlstore.Provisional), int64(sqlstore.Provisional))
+		n := t.given[f]
+		if n == 0 {
+			continue
 		}
+		text := fmt.Sprintf(`WITH counter AS (UPDATE bifrost_counters SET value = value + %d WHERE name = '%s' RETURNING value - %d AS before)`,
+			t.last, f.Counter, t.last)
+		update := fmt.Sprintf(`UPDATE %s SET change = change - %d + counter.before FROM counter WHERE change > %d`,
+			f.Table, int64(sqlstore.Provisional), int64(sqlstore.Provisional))
+		if distinct {
+			text += fmt.Sprintf(`, placed AS (%s RETURNING 1) SELECT 1 / CAST(count(*) = %d AS integer) FROM placed`, update, n)
+		} else {
+			text += ` ` + update
+		}
+		statements = append(statements, text)
 	}
-	text.WriteString(`COMMIT`)
+	return statements
+}
+
+// commit gives rows their positions and commits, in one message: once the server
+// has it, nobody needs this process to release the counters that all others wait for.
+func (t *tx) commit() error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), endPatience)
 	defer cancel()
-	tag, err := t.conn.Exec(ctx, text.String())
+	return committed(t.conn.Exec(ctx, strings.Join(append(t.positions(false), `COMMIT`), `;`)))
+}
+
+// committed returns nil if a commit was answered with success, errUnconfirmed if it
+// may have succeeded, and why it did not otherwise.
+func committed(tag pgconn.CommandTag, err error) error {
 	var fault *pgconn.PgError
 	switch {
 	case err == nil && tag.String() == "COMMIT":
@@ -205,4 +235,7 @@ func (t *tx) end() {
 		_, _ = t.conn.Exec(ctx, `ROLLBACK`)
 	}
 	t.conn.Release() // closes it if that failed
+	if t.db != nil {
+		<-t.db.writers
+	}
 }

@@ -25,6 +25,10 @@ func (e engine) Write(ctx context.Context, fn func(t sqlstore.Tx) error) error {
 	return e.db.write(ctx, func(t *tx) error { return fn(t) })
 }
 
+func (e engine) Change(ctx context.Context, c sqlstore.Change) error {
+	return e.db.write(ctx, func(t *tx) error { return c.Run(t) })
+}
+
 // Any implements sqlstore.Engine: lists are JSON arrays.
 func (engine) Any(texts []string) (any, error) {
 	list, err := json.Marshal(append([]string{}, texts...))

@@ -20,6 +20,8 @@ type Engine interface {
 	// run again where another transaction was in its way: [ErrAgain], a uniqueness
 	// that was not given when it looked, a deadlock.
 	Write(ctx context.Context, fn func(t Tx) error) error
+	// Change is Write of c.Run, perhaps together with the changes of others.
+	Change(ctx context.Context, c Change) error
 	// Any returns the argument for {any $n}.
 	Any(texts []string) (any, error)
 }

@@ -43,7 +43,7 @@ func (s tokens) AddEvents(ctx context.Context, events ...tokenstore.Event) error
 			return err
 		}
 		for _, e := range events {
-			if err := insertEvent(t, e.Key, e, now); err != nil {
+			if _, err := t.Exec(insertEvent, eventValues(e.Key, e, now)...); err != nil {
 				return err
 			}
 		}
@@ -51,10 +51,12 @@ func (s tokens) AddEvents(ctx context.Context, events ...tokenstore.Event) error
 	})
 }
 
-func insertEvent(t Tx, key tokenstore.Key, e tokenstore.Event, at any) error {
-	_, err := t.Exec(`INSERT INTO bifrost_events (definition, org, user_id, account, at, kind, reason, actor)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`, append(parts(key), at, e.Kind, e.Reason, e.Actor)...)
-	return err
+const insertEvent = `INSERT INTO bifrost_events (definition, org, user_id, account, at, kind, reason, actor)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`
+
+// eventValues are the arguments of insertEvent.
+func eventValues(key tokenstore.Key, e tokenstore.Event, at any) []any {
+	return append(parts(key), at, e.Kind, e.Reason, e.Actor)
 }
 
 // DeleteEvents implements tokenstore.Store.

@@ -11,7 +11,7 @@ import (
 func Planned() []string {
 	org := "o"
 	list := []string{
-		lockQuery, definitionVersion, definitionName, settingsVersion, executionOfKey, claimExecution, lockExecution, checkExecution, deleteOrg,
+		lockQuery, tryLockQuery, definitionVersion, definitionName, settingsVersion, executionOfKey, claimExecution, lockExecution, checkExecution, deleteOrg,
 		clearedSettings("d", "").text, clearedSettings("", "o").text, clearedSettings("d", "o").text,
 	}
 	for _, match := range []tokenstore.Match{{}, {Definition: "d"}, {Org: &org}, {Definition: "d", Org: &org}} {

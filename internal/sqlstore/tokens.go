@@ -22,25 +22,27 @@ const (
 	// loadQuery always has a row: the clock is read together with the record.
 	loadQuery = `SELECT clock.now, ` + connectionColumns + `
 		FROM (SELECT {now} AS now) AS clock LEFT JOIN bifrost_connections ON ` + byKey
-	lockQuery = `SELECT 1 FROM bifrost_connections WHERE ` + byKey + ` {lock}`
+	lockQuery    = `SELECT 1 FROM bifrost_connections WHERE ` + byKey + ` {lock}`
+	tryLockQuery = `SELECT 1 FROM bifrost_connections WHERE ` + byKey + ` {skip}`
 )
 
-// storeQuery writes a whole record and its position in the change feed, if the
-// stored one is the version before.
-var storeQuery = func() string {
+// insertQuery and updateQuery write a whole record and its position in the change
+// feed, if the stored one is the version before. Neither waits for a record that it
+// does not write.
+var insertQuery, updateQuery = func() (insert, update string) {
 	columns := strings.Split(strings.Join(strings.Fields(connectionColumns), ""), ",")
 	columns = append(columns, "change")
 	var values, sets []string
 	for i, c := range columns {
 		values = append(values, fmt.Sprintf("$%d", i+1))
 		if i >= 4 {
-			sets = append(sets, c+" = excluded."+c)
+			sets = append(sets, fmt.Sprintf("%s = $%d", c, i+1))
 		}
 	}
-	return `INSERT INTO bifrost_connections (` + strings.Join(columns, ", ") + `)
-		VALUES (` + strings.Join(values, ", ") + `)
-		ON CONFLICT (definition, org, user_id, account) DO UPDATE SET ` + strings.Join(sets, ", ") + `
-		WHERE bifrost_connections.version = excluded.version - 1`
+	insert = `INSERT INTO bifrost_connections (` + strings.Join(columns, ", ") + `)
+		VALUES (` + strings.Join(values, ", ") + `) ON CONFLICT DO NOTHING`
+	update = `UPDATE bifrost_connections SET ` + strings.Join(sets, ", ") + ` WHERE ` + byKey + ` AND version + 1 = $5`
+	return insert, update
 }()
 
 func parts(k tokenstore.Key) []any { return []any{k.Definition, k.Org, k.User, k.Account} }
@@ -62,30 +64,31 @@ func (s tokens) Load(ctx context.Context, key tokenstore.Key) (*tokenstore.Conne
 func (s tokens) Update(ctx context.Context, key tokenstore.Key, change func(c *tokenstore.Connection, now time.Time) error) (*tokenstore.Connection, error) {
 	var was, stored *tokenstore.Connection
 	var refused bool
-	err := s.engine.Write(ctx, func(t Tx) error {
-		refused = false
-		if err := t.Lock(lockQuery, parts(key)...); err != nil {
-			return err
-		}
-		var r record
-		if err := t.One(r.dest(), loadQuery, parts(key)...); err != nil {
-			return err
-		}
-		was = r.connection()
-		was.Key = key
-		c, now := was.Clone(), was.ReadAt
-		if err := change(c, now); err != nil {
-			refused = true
-			return err
-		}
-		c = c.Clone() // change may have kept what it was given
-		c.Key, c.Version, c.UpdatedAt, c.ReadAt = key, was.Version+1, now, now
-		if err := store(t, c); err != nil {
-			return err
-		}
-		c.Pending = nil
-		stored = c
-		return nil
+	err := s.engine.Change(ctx, Change{
+		Key:  [4]string{key.Definition, key.Org, key.User, key.Account},
+		Lock: lockQuery, TryLock: tryLockQuery, Load: loadQuery,
+		Scan: func(scan Scanner) (exists bool, err error) {
+			var r record
+			if err := scan(r.dest()...); err != nil {
+				return false, err
+			}
+			was = r.connection()
+			was.Key = key
+			return was.Version > 0, nil
+		},
+		Decide: func() ([]Statement, error) {
+			c, now := was.Clone(), was.ReadAt
+			err := change(c, now)
+			if refused = err != nil; refused {
+				return nil, err
+			}
+			c = c.Clone() // change may have kept what it was given
+			c.Key, c.Version, c.UpdatedAt, c.ReadAt = key, was.Version+1, now, now
+			statements, err := storing(c)
+			c.Pending = nil
+			stored = c
+			return statements, err
+		},
 	})
 	switch {
 	case refused && !errors.Is(err, ErrUnconfirmed):
@@ -96,31 +99,24 @@ func (s tokens) Update(ctx context.Context, key tokenstore.Key, change func(c *t
 	return stored, nil
 }
 
-// store writes a record and its pending events.
-func store(t Tx, c *tokenstore.Connection) error {
+// storing returns what writes a record and its pending events.
+func storing(c *tokenstore.Connection) ([]Statement, error) {
 	if err := texts.Check(c); err != nil {
-		return err
-	}
-	position, err := t.Position(Changes)
-	if err != nil {
-		return err
+		return nil, err
 	}
 	values, err := connectionValues(c)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	switch changed, err := t.Exec(storeQuery, append(values, position)...); {
-	case err != nil:
-		return err
-	case changed == 0:
-		return ErrAgain
+	query := updateQuery
+	if c.Version == 1 {
+		query = insertQuery
 	}
+	statements := []Statement{{Query: query, Args: values, Feed: &Changes}}
 	for _, e := range c.Pending {
-		if err := insertEvent(t, c.Key, e, micros(c.UpdatedAt)); err != nil {
-			return err
-		}
+		statements = append(statements, Statement{Query: insertEvent, Args: eventValues(c.Key, e, micros(c.UpdatedAt))})
 	}
-	return nil
+	return statements, nil
 }
 
 // List implements tokenstore.Store.
