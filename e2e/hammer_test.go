@@ -1,0 +1,250 @@
+package e2e_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bifrost-go/bifrost/internal/pgtest"
+	"github.com/bifrost-go/bifrost/oauthtest"
+	"github.com/bifrost-go/bifrost/tokenstore"
+)
+
+const (
+	// hammered is how many connections there are.
+	hammered = 40
+	// hammerLife is how long their access tokens live.
+	hammerLife = 2 * time.Second
+	// mostProcesses is how many processes there are in the end; in the beginning two.
+	mostProcesses = 8
+)
+
+// hammerTime is how long the hammering lasts: a minute where all has to be proven.
+func hammerTime(t *testing.T) time.Duration {
+	t.Helper()
+	if text := os.Getenv("BIFROST_HAMMER"); text != "" {
+		d, err := time.ParseDuration(text)
+		require.NoError(t, err, "BIFROST_HAMMER")
+		return d
+	}
+	if os.Getenv("BIFROST_E2E") != "" {
+		return time.Minute
+	}
+	t.Log("hammering for 6s only: BIFROST_HAMMER=1m says how long")
+	return 6 * time.Second
+}
+
+// Two to eight processes on one database, which come and go as in deploys, renew
+// the same connections all the time, at a provider that takes a refresh token's
+// second use for theft. None is used twice, no caller hears an error, and each
+// refresh at the provider is one generation in the store.
+func TestHammer(t *testing.T) {
+	t.Parallel()
+	for name, where := range map[string]func(t *testing.T) string{
+		"SQLite":     databases["sqlite"],
+		"PostgreSQL": databases["postgres"],
+		"PgBouncer":  func(t *testing.T) string { t.Helper(); return pgtest.Bouncer(t, databases["postgres"](t)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newAnvil(t, where(t), oauthtest.Config{Rotation: oauthtest.Strict})
+			a.provider.Always(oauthtest.Refresh, moment())
+			lasting := hammerTime(t)
+			var expired []time.Time
+			a.strike(t, lasting, mostProcesses, func(step int) {
+				if step%3 == 0 {
+					expired = append(expired, time.Now())
+					require.NoError(t, a.provider.ExpireAll())
+				}
+			})
+			a.check(t)
+
+			require.Empty(t, a.sum.Excuses, "what callers heard")
+			require.Zero(t, a.sum.Failed)
+			require.Zero(t, a.provider.Counts().Repeated, "refresh tokens that came twice")
+			for _, at := range a.sum.Refused {
+				require.True(t, slices.ContainsFunc(expired, func(e time.Time) bool { return at.After(e) && at.Before(e.Add(2*hammerLife)) }),
+					"the API refused a token at %s, long after those at %s", at, expired)
+			}
+			for kind, n := range a.history(t) {
+				require.Contains(t, []string{"connected", "refreshed"}, kind, "%d times", n)
+			}
+			for org, n := range a.refreshes {
+				require.Greater(t, n, int(lasting/(3*hammerLife)), "refreshes of %s's connection", org)
+			}
+		})
+	}
+}
+
+// moment is a while until the provider answers: time for callers to leave.
+func moment() oauthtest.Step {
+	return oauthtest.Do(func(x *oauthtest.Exchange) { x.Wait(rand.N(40 * time.Millisecond)) })
+}
+
+// anvil is a deployment whose connections are hammered, and its provider.
+type anvil struct {
+	deployment
+	db       database
+	provider *oauthtest.Provider
+	orgs     []string
+	families map[string]string // the provider's names of the organizations' grants
+
+	crew []*smith
+	sum  tally // of all
+
+	processes int           // that have ended
+	cpu       time.Duration // what they took
+
+	refreshes map[string]int // by organization; known once checked
+}
+
+// smith is one of the processes.
+type smith struct {
+	*child
+	began time.Time
+}
+
+// newAnvil connects all the connections.
+func newAnvil(t *testing.T, where string, c oauthtest.Config) *anvil {
+	t.Helper()
+	c.AccessLifetime = hammerLife
+	a := &anvil{families: map[string]string{}}
+	var err error
+	a.provider, err = oauthtest.New(c)
+	require.NoError(t, err)
+	server := httptest.NewServer(a.provider)
+	t.Cleanup(server.Close)
+	a.deployment = deployment{Database: where, Keys: tokenstore.GenerateKey(), Provider: server.URL, KeepAlive: hammerLife}
+
+	bf, db, closing, err := a.open(t.Context(), nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, closing()) })
+	a.db = db
+	for i := range hammered {
+		org := fmt.Sprint("org-", i)
+		require.NoError(t, connect(t.Context(), bf, a.provider, org, fmt.Sprint("user-", i)))
+		all := a.provider.Families()
+		a.orgs, a.families[org] = append(a.orgs, org), all[len(all)-1].ID
+	}
+	return a
+}
+
+// strike lets processes call: two first and most in the end, and on the way every
+// second one that comes replaces the oldest. Also is called
+// at each step.
+func (a *anvil) strike(t *testing.T, lasting time.Duration, most int, also func(step int)) {
+	t.Helper()
+	steps := 2 * (most - 2)
+	end := time.Now().Add(lasting)
+	for range 2 {
+		a.hire(t)
+	}
+	for i := range steps {
+		pause(t.Context(), time.Until(end)/time.Duration(steps-i+1))
+		also(i)
+		a.hire(t)
+		if i%2 == 1 {
+			a.dismiss(t, 1)
+		}
+	}
+	pause(t.Context(), time.Until(end))
+	require.Len(t, a.crew, most)
+}
+
+// hire starts a process, and returns when it works.
+func (a *anvil) hire(t *testing.T) {
+	t.Helper()
+	c := startChild(t, "hammer", hammering{
+		deployment: a.deployment, Orgs: a.orgs, Life: hammerLife, Callers: 6, Pause: 20 * time.Millisecond,
+	})
+	c.hear(t)
+	a.crew = append(a.crew, &smith{c, time.Now()})
+}
+
+// dismiss ends the first n processes, as deploys do, and takes down what they say.
+func (a *anvil) dismiss(t *testing.T, n int) {
+	t.Helper()
+	going := a.crew[:n]
+	a.crew = a.crew[n:]
+	for _, s := range going {
+		require.NoError(t, s.cmd.Process.Signal(syscall.SIGTERM))
+	}
+	for _, s := range going {
+		var told tally
+		require.NoError(t, json.Unmarshal([]byte(s.hear(t)), &told))
+		<-s.exited
+		require.True(t, s.cmd.ProcessState.Success(), "%s\n%s", s.cmd.ProcessState, s.stderr)
+		if time.Since(s.began) > 3*hammerLife {
+			require.Positive(t, told.Refreshes, "a process that has renewed nothing: %+v", told)
+		}
+		a.sum.add(told)
+		a.processes++
+		a.cpu += s.cmd.ProcessState.UserTime() + s.cmd.ProcessState.SystemTime()
+	}
+}
+
+// check ends all processes, and requires what holds whatever the provider did.
+func (a *anvil) check(t *testing.T) {
+	t.Helper()
+	a.dismiss(t, len(a.crew))
+	counts := a.provider.Counts()
+	told := a.sum
+	told.Refused, told.Excuses = nil, nil
+	t.Logf("%d processes, %s of processor time: %+v, %d refused by the API", a.processes, a.cpu, told, len(a.sum.Refused))
+	t.Logf("the provider: %+v", counts)
+	require.Empty(t, a.sum.Errors, "what callers heard")
+	require.Zero(t, counts.AfterSuccessor, "refresh tokens that came although their successors had been delivered")
+	require.Zero(t, counts.Reuse, "grants that are dead")
+
+	brought := map[string]int{} // by family
+	for _, r := range a.provider.Journal() {
+		if r.Grant == string(oauthtest.Refresh) && r.Status == 200 && r.Delivered {
+			brought[r.Family]++
+		}
+	}
+	a.refreshes = map[string]int{}
+	for _, c := range a.connections(t) {
+		require.Equal(t, tokenstore.Active, c.Status, "%s's connection: %s", c.Org, c.Reason)
+		require.Nil(t, c.Attempt, "%s's connection", c.Org)
+		a.refreshes[c.Org] = int(c.Generation) - 1 // the first was connecting
+		require.Equal(t, brought[a.families[c.Org]], a.refreshes[c.Org], "refreshes are generations: %s's connection", c.Org)
+	}
+	require.Len(t, a.refreshes, hammered)
+	history := a.history(t)
+	require.NotContains(t, history, "reauth_required")
+	require.Equal(t, a.sum.Refreshes, history["refreshed"])
+}
+
+// connections are the records.
+func (a *anvil) connections(t *testing.T) []*tokenstore.Connection {
+	t.Helper()
+	all, err := a.db.Tokens().List(t.Context(), tokenstore.Match{}, nil, 2*hammered)
+	require.NoError(t, err)
+	return all
+}
+
+// history counts the connections' events by kind.
+func (a *anvil) history(t *testing.T) map[string]int {
+	t.Helper()
+	const page = 1000
+	kinds := map[string]int{}
+	for before := int64(0); ; {
+		events, err := a.db.Tokens().Events(t.Context(), tokenstore.Match{}, before, page)
+		require.NoError(t, err)
+		for _, e := range events {
+			kinds[e.Kind]++
+			before = e.ID
+		}
+		if len(events) < page {
+			return kinds
+		}
+	}
+}
