@@ -118,12 +118,13 @@ func New(cfg Config) (*Registry, error) {
 // Run follows changes made by other processes, and renews connections before
 // anybody has to wait, until ctx ends. Without it Get works too, but reads the
 // records every time. It also removes events that are older than
-// Config.EventRetention.
+// Config.EventRetention, and complains if others change the sealing keys.
 func (r *Registry) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	defer cancel()
+	beside.Go(func() { r.keepKeys(ctx) })
 	if r.cfg.EventRetention > 0 {
 		beside.Go(func() { r.prune(ctx) })
 	}

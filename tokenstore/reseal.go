@@ -165,11 +165,11 @@ func (s *Sealer) Keep(ctx context.Context, store Store) error {
 		return fmt.Errorf("tokenstore: reading the key check: %w", err)
 	}
 	var retired error
-	if id := s.newest(); checks[id] == nil {
+	if id, none := s.newest(), len(checks) == 0; checks[id] == nil {
 		if checks, err = s.mark(ctx, store); err != nil {
 			return err
 		}
-		if len(s.keyIDs()) > 0 {
+		if len(s.keyIDs()) > 0 && !none {
 			retired = fmt.Errorf("%w: key %s was retired, and this process seals with it; "+
 				"give every process the same newest key, and reseal again", ErrKeyInUse, id)
 		}

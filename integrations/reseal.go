@@ -1,0 +1,216 @@
+package integrations
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/bifrost-go/bifrost/tokenstore"
+)
+
+// Resealed says what [Registry.Reseal] found and did.
+type Resealed struct {
+	Connections tokenstore.Resealed // their tokens, and what is still to be revoked
+	Definitions tokenstore.Resealed // client secrets of those made at run time
+	Settings    tokenstore.Resealed // secrets of the configuration
+	// Retired are the ids of keys that nobody needs any more.
+	Retired []string
+}
+
+// sum is what became of all kinds.
+func (d *Resealed) sum() tokenstore.Resealed {
+	n := d.Connections
+	n.Add(d.Definitions)
+	n.Add(d.Settings)
+	return n
+}
+
+// then is d after one more look: what was looked at and does not open is the newer
+// look's, what was done is both's.
+func (d *Resealed) then(next Resealed) Resealed {
+	next.Connections.Resealed += d.Connections.Resealed
+	next.Definitions.Resealed += d.Definitions.Resealed
+	next.Settings.Resealed += d.Settings.Resealed
+	return next
+}
+
+// resealLooks bounds how often everything is looked at. The second look finds
+// nothing, unless somebody goes on to seal with another key.
+const resealLooks = 3
+
+// Reseal ends a change of the sealing keys; see bifrost.Bifrost.Reseal.
+func (r *Registry) Reseal(ctx context.Context) (Resealed, error) {
+	if err := mayManage(ctx, ""); err != nil {
+		return Resealed{}, err
+	}
+	sealer := r.cfg.Sealer
+	var done Resealed
+	at := positions{connections: -1}
+	for look := 1; ; look++ {
+		n, next, err := r.resealSince(ctx, positions{connections: -1})
+		done, at = done.then(n), next
+		switch left := done.sum().Failed; {
+		case err != nil:
+			return done, err
+		case left > 0:
+			return done, fmt.Errorf("integrations: %d sealed texts do not open with the configured keys, so no key was retired; "+
+				"the log names them: connect these again, give their secrets again, or configure the key that is missing, and reseal again: %w",
+				left, tokenstore.ErrSealBroken)
+		}
+		now := n.sum()
+		if now.Resealed == 0 || !sealer.TellsKeys() {
+			break
+		}
+		if look == resealLooks {
+			return done, fmt.Errorf("integrations: %w: somebody goes on to seal with it; "+
+				"give every process the same newest key, and reseal again", tokenstore.ErrKeyInUse)
+		}
+	}
+	retired, err := sealer.Retire(ctx, r.cfg.Tokens, func(ctx context.Context) (bool, error) {
+		if !sealer.TellsKeys() {
+			return false, nil // and nobody can
+		}
+		n, _, err := r.resealSince(ctx, at)
+		now := n.sum()
+		done.Connections.Resealed += n.Connections.Resealed
+		done.Definitions.Resealed += n.Definitions.Resealed
+		done.Settings.Resealed += n.Settings.Resealed
+		return now.Resealed+now.Failed > 0, err
+	})
+	if err != nil {
+		return done, fmt.Errorf("integrations: everything was sealed again, and no key was retired; "+
+			"give every process the same newest key, and reseal again: %w", err)
+	}
+	done.Retired = retired
+	return done, nil
+}
+
+// positions say from where a look at what is sealed begins.
+type positions struct {
+	connections int64 // negative: all of them
+	definitions int64
+	settings    int64
+}
+
+// resealSince does one look, at what was written behind at, and returns where the
+// next may begin.
+func (r *Registry) resealSince(ctx context.Context, at positions) (n Resealed, next positions, err error) {
+	if n.Definitions, next.definitions, err = r.resealDefinitions(ctx, at.definitions); err != nil {
+		return n, at, fmt.Errorf("integrations: seal definitions again: %w", err)
+	}
+	if n.Settings, next.settings, err = r.resealSettings(ctx, at.settings); err != nil {
+		return n, at, fmt.Errorf("integrations: seal settings again: %w", err)
+	}
+	n.Connections, next.connections, err = r.flows.Reseal(ctx, at.connections)
+	return n, next, err
+}
+
+// resealDefinitions follows the feed to its end. A record that somebody changes
+// meanwhile comes again there, and so do those that are written here.
+func (r *Registry) resealDefinitions(ctx context.Context, after int64) (n tokenstore.Resealed, next int64, err error) {
+	mine := map[string]int64{} // versions written here, by id
+	for next = after; ; {
+		records, behind, err := r.cfg.Definitions.Definitions(ctx, next, feedPage)
+		if err != nil {
+			return n, after, err
+		}
+		for _, d := range records {
+			if d.Sealed == nil || mine[d.ID] == d.Version {
+				continue
+			}
+			sealed, one, err := r.resealText(ctx, d.Sealed, definitionBinding(d, d.Version), definitionBinding(d, d.Version+1))
+			if err != nil {
+				return n, after, err
+			}
+			if one.Resealed > 0 {
+				d.Sealed = sealed // by nobody, so UpdatedBy stays
+				stored, err := r.cfg.Definitions.PutDefinition(ctx, d)
+				if errors.Is(err, ErrConflict) {
+					continue
+				}
+				if err != nil {
+					return n, after, err
+				}
+				mine[d.ID] = stored.Version
+			}
+			n.Add(one)
+		}
+		if next = behind; len(records) == 0 {
+			return n, next, nil
+		}
+	}
+}
+
+// resealSettings does the same for settings.
+func (r *Registry) resealSettings(ctx context.Context, after int64) (n tokenstore.Resealed, next int64, err error) {
+	mine := map[SettingsKey]int64{}
+	for next = after; ; {
+		keys, behind, err := r.cfg.Definitions.SettingsChanges(ctx, next, feedPage)
+		if err != nil {
+			return n, after, err
+		}
+		for _, key := range keys {
+			s, err := r.cfg.Definitions.Settings(ctx, key.Definition, key.Org)
+			if err != nil {
+				return n, after, err
+			}
+			if s.Sealed == nil || mine[key] == s.Version {
+				continue
+			}
+			sealed, one, err := r.resealText(ctx, s.Sealed, settingsBinding(key, s.Version), settingsBinding(key, s.Version+1))
+			if err != nil {
+				return n, after, err
+			}
+			if one.Resealed > 0 {
+				s.Sealed = sealed
+				stored, err := r.cfg.Definitions.PutSettings(ctx, s)
+				if errors.Is(err, ErrConflict) {
+					continue
+				}
+				if err != nil {
+					return n, after, err
+				}
+				mine[key] = stored.Version
+			}
+			n.Add(one)
+		}
+		if next = behind; len(keys) == 0 {
+			return n, next, nil
+		}
+	}
+}
+
+// resealText seals one text for its next version. What it says is not looked at, so a
+// definition's authority and an organization's secrets stay what they are.
+func (r *Registry) resealText(ctx context.Context, sealed []byte, from, to tokenstore.Binding) ([]byte, tokenstore.Resealed, error) {
+	n := tokenstore.Resealed{Seen: 1}
+	if r.cfg.Sealer.Newest(sealed) {
+		return sealed, n, nil
+	}
+	again, err := r.cfg.Sealer.Reseal(ctx, sealed, from, to)
+	switch {
+	case err == nil:
+		n.Resealed++
+		return again, n, nil
+	case errors.Is(err, tokenstore.ErrSealBroken), errors.Is(err, tokenstore.ErrUnknownKey):
+		n.Failed++
+		r.cfg.Logger.ErrorContext(ctx, "integrations: sealed secrets do not open and cannot be sealed again; give them again, or configure their key",
+			"definition", from.Key.Definition, "org", from.Key.Org, "kind", from.Field, "error", err)
+		return sealed, n, nil
+	}
+	return nil, n, err
+}
+
+// keysEvery is how often a process compares its keys with those of the others.
+const keysEvery = time.Minute
+
+// keepKeys complains, until ctx ends, if the sealing keys were changed under this
+// process: in a roll-out one may be left out.
+func (r *Registry) keepKeys(ctx context.Context) {
+	for pause(ctx, keysEvery) {
+		if err := r.cfg.Sealer.Keep(ctx, r.cfg.Tokens); err != nil && ctx.Err() == nil {
+			r.cfg.Logger.ErrorContext(ctx, "integrations: the sealing keys of this process do not fit the store's", "error", err)
+		}
+	}
+}
