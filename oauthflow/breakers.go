@@ -47,8 +47,9 @@ const maxBreakers = 4096
 
 // refusal is why and for how long a request may not be sent.
 type refusal struct {
-	why  failure
-	wait time.Duration
+	why      failure
+	wait     time.Duration
+	openings int // of the breaker, in a row
 }
 
 // error is the error for a connection without a usable token meanwhile.
@@ -66,7 +67,7 @@ func (s *breakers) ask(key breakerKey, forced bool) *refusal {
 	defer s.mu.Unlock()
 	b := s.all[key]
 	if a := b.admit(time.Now(), forced); a.refused {
-		return &refusal{b.why, a.wait}
+		return &refusal{b.why, a.wait, b.openings}
 	}
 	return nil
 }
@@ -79,7 +80,7 @@ func (s *breakers) enter(key breakerKey, connection tokenstore.Key, forced bool)
 	b := s.all[key]
 	a := b.admit(time.Now(), forced)
 	if a.refused {
-		return nil, &refusal{b.why, a.wait}
+		return nil, &refusal{b.why, a.wait, b.openings}
 	}
 	if a.probe {
 		b.probing = true

@@ -26,7 +26,7 @@ func (r *refresher) visit(ctx context.Context, endpoint breakerKey, key tokensto
 	}
 	rules := rulesOf(m.cfg.Timing, &t.Client.Provider)
 	if refused := m.breakers.ask(endpoint, false); refused != nil {
-		r.putOff(ctx, key, rules, max(refused.wait, blockedPause(refused.why.class)))
+		r.putOff(ctx, key, rules, max(refused.wait, blockedPause(refused.why.class, refused.openings)))
 		return
 	}
 	h, release := m.visitor(key)
@@ -47,11 +47,17 @@ func (r *refresher) visit(ctx context.Context, endpoint breakerKey, key tokensto
 	}
 }
 
+// longestBlocked bounds for how long connections are left alone because somebody
+// has to mend the client first.
+const longestBlocked = 15 * time.Minute
+
 // blockedPause is for how long connections are left alone whose endpoint's breaker
-// is open. Callers find out sooner that it has closed, and renew.
-func blockedPause(c Class) time.Duration {
+// has opened so often in a row. Callers find out sooner that it has closed, and
+// renew. A client that is refused stays so until somebody mends it, so the pause grows
+// with the time that this takes: who is quick does not wait long either.
+func blockedPause(c Class, openings int) time.Duration {
 	if c == ClassOperator {
-		return time.Hour
+		return min(time.Minute<<min(max(openings-1, 0), 10), longestBlocked)
 	}
 	return 5 * time.Minute
 }

@@ -34,6 +34,35 @@ func TestAnEndpointWithAnOpenBreakerIsLeftAlone(t *testing.T) {
 	})
 }
 
+// Who mends a client secret soon gets what was put off meanwhile renewed soon, and
+// nobody waits for longer than half an hour.
+func TestAMendedClientIsNotWaitedForLong(t *testing.T) {
+	for took, soon := range map[time.Duration]time.Duration{
+		2 * time.Minute: 8 * time.Minute, 10 * time.Minute: 31 * time.Minute, 30 * time.Hour: 31 * time.Minute,
+	} {
+		t.Run(took.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w, s := newBackground(t)
+				w.connectOrgs(100)
+				w.idp.set(func(p *idp) { p.answer = always(401, `{"error":"invalid_client"}`) })
+				defer keepFresh(w.m)()
+				pass(55 * time.Minute) // five minutes before their access tokens end
+				pass(took)
+				refused := len(w.idp.refreshes())
+				w.idp.set(func(p *idp) { p.answer = nil })
+				s.set(func(t *oauthflow.Target) error {
+					c := *t.Client
+					c.ClientSecret = tokenstore.NewSecret("the new one")
+					t.Client = &c
+					return nil
+				})
+				pass(soon)
+				require.GreaterOrEqual(t, len(w.idp.refreshes())-refused, 100)
+			})
+		})
+	}
+}
+
 func TestWhatCannotBeRenewedIsNotDue(t *testing.T) {
 	day := 24 * time.Hour
 	tests := map[string]struct {
