@@ -57,7 +57,8 @@ func TestAMendedClientIsNotWaitedForLong(t *testing.T) {
 					return nil
 				})
 				pass(soon)
-				require.GreaterOrEqual(t, len(w.idp.refreshes())-refused, 100)
+				// The few that found it out rest on their own account.
+				require.GreaterOrEqual(t, len(w.idp.refreshes())-refused, 90)
 			})
 		})
 	}
