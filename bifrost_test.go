@@ -14,12 +14,17 @@ import (
 
 	"github.com/bifrost-go/bifrost"
 	"github.com/bifrost-go/bifrost/integrations"
+	"github.com/bifrost-go/bifrost/internal/pgtest"
 	"github.com/bifrost-go/bifrost/sqlite"
 	"github.com/bifrost-go/bifrost/tokenstore"
 	"github.com/bifrost-go/bifrost/workflow"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(tests{m}) }
+
+type tests struct{ *testing.M }
+
+func (m tests) Run() int { return pgtest.Main(m.M) }
 
 func keyring(t *testing.T, text string) *tokenstore.Keyring {
 	t.Helper()

@@ -103,6 +103,10 @@ func (s deadlyTokens) Update(ctx context.Context, key tokenstore.Key, change fun
 	return c, err
 }
 
+func (s deadlyTokens) DeleteKeyCheck(ctx context.Context, id string) error {
+	return s.k.write(ctx, "DeleteKeyCheck", func() error { return s.Store.DeleteKeyCheck(ctx, id) })
+}
+
 func (s deadlyTokens) AddEvents(ctx context.Context, events ...tokenstore.Event) error {
 	return s.k.write(ctx, "AddEvents", func() error { return s.Store.AddEvents(ctx, events...) })
 }

@@ -56,6 +56,8 @@ func TestRegistryChild(t *testing.T) {
 		playRounds(t, cfg)
 	case "share":
 		shareAsChild(t, cfg)
+	case "reseal":
+		resealAsChild(t, cfg)
 	default:
 		runStep(t, cfg)
 	}
@@ -124,7 +126,8 @@ func (c *child) end() (rest []string) {
 type site struct {
 	*bifrost.Bifrost
 	db       *sqlite.DB
-	raw      *sql.DB // the same, past Bifrost
+	store    bifrost.Store // db, or what is in its place
+	raw      *sql.DB       // the same, past Bifrost
 	dir      string
 	provider *oauthtest.Provider // of the application "client" with its secret
 
@@ -154,6 +157,7 @@ func openSite(t *testing.T, dir, keys string, wrap func(*sqlite.DB) bifrost.Stor
 	if wrap != nil {
 		store = wrap(db)
 	}
+	s.store = store
 	s.Bifrost, err = bifrost.New(bifrost.Config{
 		BaseURL: "http://localhost:8080", Store: store, Keys: keyring(t, keys), Transport: s,
 		Staleness: sharedStaleness, Egress: []string{"*.oauthtest.example"}, Logger: slog.New(slog.DiscardHandler),

@@ -77,7 +77,7 @@ func (w *world) works(t testing.TB) {
 		require.Contains(t, in.OAuth().AccessToken(), "acme-account")
 		_, err = w.Refresh(t.Context(), name, integrations.Org("acme")) // the client secret is there, and the grant fits
 		require.NoError(t, err, name)
-		require.Equal(t, "client-secret", w.idp.request(w.idp.count() - 1).Get("client_secret"))
+		require.Equal(t, "client-secret", w.idp.request(w.idp.count()-1).Get("client_secret"))
 		if name != "Own" {
 			require.Equal(t, "canary-of-"+name, in.Config().Secret("api_key").Reveal())
 		}
