@@ -273,10 +273,10 @@ func (b *Bifrost) context(ctx context.Context) context.Context {
 // DeleteOrg removes everything of an organization: its connections and those of
 // its users, the definitions it owns, mappings, configuration, executions and
 // history, in one transaction of the Store. (A Config.Tokens of its own takes no
-// part in that: if it fails, call DeleteOrg again.) Then the providers are asked to
-// revoke the tokens, for a few seconds at most; Removal says what they answered.
-// What stays are tombstones: ids and counters that keep late tokens from passing
-// for new ones. actor is for the log.
+// part in that: if it fails, call DeleteOrg again.) The providers are asked to revoke
+// the tokens, without waiting for it, and again for a day if need be; Config.Events
+// hears what they answered. What stays are tombstones: ids and counters that keep late
+// tokens from passing for new ones. actor is for the log.
 //
 // Take the rights of the organization's people away first: somebody who is coming
 // back from a provider at this moment may else connect again.

@@ -52,14 +52,16 @@ func TestCreatedOverHTTP(t *testing.T) {
 			// What the provider gave last is worth nothing afterwards.
 			st, err = c.disconnect(ctx, created)
 			require.NoError(t, err)
-			require.Equal(t, "revoked", st.Revocation)
+			require.Equal(t, "pending", st.Revocation)
 			require.Equal(t, "not_connected", st.Status)
+			p.revoked(t, 2)
 			require.False(t, p.renews(ctx, t), "the refresh token is alive after a disconnect")
 
 			require.NoError(t, c.connect(ctx, created))
 			gone, err := c.remove(ctx, created)
 			require.NoError(t, err)
-			require.Equal(t, removed{Connections: 1, Revoked: 1}, gone)
+			require.Equal(t, removed{Connections: 1, Pending: 1}, gone)
+			p.revoked(t, 4)
 			require.False(t, p.renews(ctx, t), "the refresh token is alive after its definition was deleted")
 			_, err = c.look(ctx, created)
 			require.Equal(t, http.StatusNotFound, statusOf(err), err)

@@ -41,7 +41,7 @@ func (c *client) change(ctx context.Context, what string, patch object) error {
 // removed is what a deletion took along.
 type removed struct {
 	Connections int `json:"connections"`
-	Revoked     int `json:"revoked"`
+	Pending     int `json:"pending"`
 	Unsupported int `json:"unsupported"`
 	Failed      int `json:"failed"`
 }
@@ -79,7 +79,7 @@ func (c *client) refresh(ctx context.Context, what string) (status, error) {
 	return s, err
 }
 
-// disconnect removes the connection, and says what the provider did.
+// disconnect removes the connection, and says whether the provider is asked to revoke it.
 func (c *client) disconnect(ctx context.Context, what string) (status, error) {
 	var s status
 	_, err := c.call(ctx, http.MethodPost, path(what, "/disconnect"), nil, &s)

@@ -77,7 +77,8 @@ func TestPersonalConnections(t *testing.T) {
 	require.Zero(t, provider.Counts().Repeated)
 	st, err := c.disconnect(ctx, created+"?org=acme&user=me")
 	require.NoError(t, err)
-	require.Equal(t, "revoked", st.Revocation)
+	require.Equal(t, "pending", st.Revocation)
+	require.Eventually(t, func() bool { return provider.Counts().Revocations == 2 }, patience, 20*time.Millisecond)
 	require.Equal(t, "not_connected", who("&user=me"), "nothing falls back from a person's own")
 	for whose, person := range persons {
 		if whose != "&user=me" {

@@ -101,6 +101,8 @@ type journal struct {
 		Kind  string `json:"kind"`
 		Value string `json:"value"`
 	} `json:"issued"`
+	// Revocations counts the requests to revoke a token that it followed.
+	Revocations int `json:"revocations"`
 	// Reused counts refresh tokens presented after their first time.
 	Reused int `json:"reused"`
 }
@@ -157,6 +159,14 @@ func (j *journal) String() string {
 			" presentation " + strconv.Itoa(r.Times) + " of " + r.RefreshToken[:min(8, len(r.RefreshToken))] + "\n")
 	}
 	return b.String()
+}
+
+// revoked waits until it has revoked so many tokens.
+func (p *provider) revoked(t *testing.T, n int) {
+	t.Helper()
+	for began := time.Now(); p.journal(t).Revocations < n; time.Sleep(20 * time.Millisecond) {
+		require.Less(t, time.Since(began), patience, "revoked %d of %d tokens", p.journal(t).Revocations, n)
+	}
 }
 
 func (p *provider) journal(t *testing.T) *journal {

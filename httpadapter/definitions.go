@@ -74,9 +74,9 @@ func (h *Handler) definitionForm(ctx context.Context, name string, opts ...integ
 // removalView says what a deletion took away.
 type removalView struct {
 	Connections int `json:"connections"`
-	Revoked     int `json:"revoked"`     // by the provider
+	Pending     int `json:"pending"`     // being revoked
 	Unsupported int `json:"unsupported"` // the provider offers no way
-	Failed      int `json:"failed"`      // the provider did not confirm it
+	Failed      int `json:"failed"`      // not to be revoked by us
 }
 
 // deleteIntegration removes a stored definition with everything that hangs on it.
@@ -88,7 +88,7 @@ func (h *Handler) deleteIntegration(w http.ResponseWriter, r *http.Request, c ca
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, removalView{removed.Connections, removed.Revoked, removed.Unsupported, removed.Failed})
+	return writeJSON(w, http.StatusOK, removalView{removed.Connections, removed.Pending, removed.Unsupported, removed.Failed})
 }
 
 // schema serves the JSON Schema of definitions.

@@ -78,7 +78,7 @@ func TestDefinitionFromBirthToDeath(t *testing.T) {
 	w = b.send(http.MethodDelete, "/api/integrations/Stored", "")
 	require.Equal(t, http.StatusOK, w.Code, w.Body)
 	removed := object(t, w)
-	require.Equal(t, []string{"connections", "failed", "revoked", "unsupported"}, keys(removed))
+	require.Equal(t, []string{"connections", "failed", "pending", "unsupported"}, keys(removed))
 	require.EqualValues(t, 1, removed["connections"])
 	require.Equal(t, http.StatusNotFound, b.get("/api/integrations/Stored").Code)
 

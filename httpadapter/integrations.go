@@ -34,8 +34,8 @@ type integrationView struct {
 	Shadowed   *bool           `json:"shadowed,omitempty"`
 	Definition json.RawMessage `json:"definition,omitempty"`
 
-	// Revocation says after a disconnect what the provider did: "revoked",
-	// "unsupported", or "failed".
+	// Revocation says after a disconnect what becomes of the tokens at the provider:
+	// "pending", "unsupported", or "failed".
 	Revocation string `json:"revocation,omitempty"`
 }
 
@@ -136,7 +136,8 @@ func (h *Handler) refresh(w http.ResponseWriter, r *http.Request, c caller) erro
 	return writeJSON(w, http.StatusOK, viewFor(c, s))
 }
 
-// disconnect removes the scope's own connection and says what the provider did.
+// disconnect removes the scope's own connection and says whether the provider is asked
+// to revoke it.
 func (h *Handler) disconnect(w http.ResponseWriter, r *http.Request, c caller) error {
 	name := h.pathValue(r, "integration")
 	if err := noFields(r); err != nil {

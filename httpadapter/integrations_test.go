@@ -73,7 +73,7 @@ func TestRefreshAndDisconnect(t *testing.T) {
 
 	w = b.post("/api/integrations/Graph/disconnect", "{}")
 	require.Equal(t, http.StatusOK, w.Code, w.Body)
-	require.Equal(t, "revoked", object(t, w)["revocation"])
+	require.Equal(t, "pending", object(t, w)["revocation"])
 	require.Equal(t, "fallback", object(t, w)["connection"], "what serves the organization from now on")
 
 	events := object(t, b.get("/api/integrations/Graph/events"))

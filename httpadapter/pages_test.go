@@ -188,7 +188,7 @@ func TestForms(t *testing.T) {
 	}
 	require.Contains(t, submit("/api/integrations/Graph/refresh?org=acme"), "Graph has a new access token.")
 	require.NotContains(t, b.get("/?org=acme", asPage).Body.String(), "Graph has a new access token.", "said once")
-	require.Contains(t, submit("/api/integrations/Graph/disconnect?org=acme"), "the provider has revoked its tokens")
+	require.Contains(t, submit("/api/integrations/Graph/disconnect?org=acme"), "the provider is being asked to revoke its tokens")
 	require.Contains(t, submit("/api/integrations/Graph/disconnect?org=acme"), "Graph is not connected.")
 	b.connect("Drive", "")
 	require.Contains(t, submit("/api/integrations/Drive/disconnect?org=acme"), "only an administrator may change")

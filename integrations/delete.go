@@ -9,22 +9,25 @@ import (
 	"github.com/bifrost-go/bifrost/tokenstore"
 )
 
-// Removal says what a deletion took along, and what the providers said.
+// Removal says what a deletion took along, and what becomes of it at the providers.
 type Removal struct {
 	Definitions int // that the organization owned
 	Connections int
-	// Of the connections: how many the provider revoked, how many it cannot revoke,
-	// and how many it did not (in time), so that their tokens work until they expire
-	// or the person removes the access there.
-	Revoked     int
+	// Of the connections: how many are being revoked now, see
+	// oauthflow.Manager.Disconnect; how many belong to providers that cannot revoke;
+	// and how many may not be sent there, because the definition was changed since or
+	// the tokens cannot be opened, so that they work until they expire or the person
+	// removes the access there.
+	Pending     int
 	Unsupported int
 	Failed      int
 }
 
 // Delete removes a stored definition, with the connections, mappings and
-// configuration under it, in all organizations; the history stays. Then it asks
-// the provider to revoke the tokens, a bounded time. opts say whose definition it
-// is. A definition made later under the same name is another one.
+// configuration under it, in all organizations; the history stays. What is to be
+// revoked is written down in the same transaction, and sent without waiting for it.
+// opts say whose definition it is. A definition made later under the same name is
+// another one.
 func (r *Registry) Delete(ctx context.Context, name, actor string, opts ...Option) (Removal, error) {
 	d, err := r.changeable(ctx, name, opts)
 	if err != nil {
@@ -56,11 +59,12 @@ func (r *Registry) Delete(ctx context.Context, name, actor string, opts ...Optio
 }
 
 // DeleteOrg removes everything of an organization: the definitions it owns, its
-// connections, those of its users, mappings, configuration and history. Then it
-// asks the providers to revoke the tokens, a bounded time. What stays of each
-// connection is a tombstone: its ids and counters, without which a token that
-// arrives late could pass for a new one. The organization may come back later, as
-// an empty one.
+// connections, those of its users, mappings, configuration and history. What is to be
+// revoked is written down in the same transaction, and sent without waiting for it.
+// What comes of that is told to Config.Events, and goes into no history any more. What
+// stays of each connection is a tombstone: its ids and counters, without which a token
+// that arrives late could pass for a new one, and until it is revoked what that takes,
+// sealed. The organization may come back later, as an empty one.
 //
 // also, unless nil, removes what others have of the organization, in the same
 // transaction. actor is for the log alone: the history goes as well.
@@ -81,7 +85,7 @@ func (r *Registry) DeleteOrg(ctx context.Context, org, actor string, also func(c
 			return Removal{}, err
 		}
 		err = r.cfg.InTx(ctx, func(ctx context.Context) error {
-			gone = departed{}
+			gone = departed{org: true}
 			if err := r.deleteOrg(ctx, org, position, actor, &gone); err != nil || also == nil {
 				return err
 			}
@@ -132,6 +136,7 @@ func (r *Registry) deleteOrg(ctx context.Context, org string, position int64, ac
 
 // departed is what a transaction has removed.
 type departed struct {
+	org         bool // whose history goes with it
 	definitions int
 	removed     []*oauthflow.Removed
 }
@@ -157,7 +162,9 @@ func (r *Registry) deleteDefinition(ctx context.Context, d *definition, actor st
 }
 
 func (r *Registry) removeConnections(ctx context.Context, match tokenstore.Match, reason, actor string, gone *departed) error {
-	removed, err := r.flows.Remove(ctx, match, r.targetOf, reason, actor)
+	removed, err := r.flows.Remove(ctx, match, r.targetOf, oauthflow.RemoveOptions{
+		Reason: reason, Actor: actor, NoHistory: gone.org,
+	})
 	if err == nil {
 		gone.removed = append(gone.removed, removed)
 	}
@@ -224,16 +231,16 @@ func (r *Registry) since(ctx context.Context, position int64, see func(Definitio
 	}
 }
 
-// departed makes this process forget what is gone, and revokes it.
+// departed makes this process forget what is gone, and begins to revoke it.
 func (r *Registry) departed(ctx context.Context, gone *departed) Removal {
 	if err := r.sync(ctx); err != nil { // what was done is done
 		r.alarm(ctx, err)
 	}
 	result := Removal{Definitions: gone.definitions}
 	for _, removed := range gone.removed {
-		revoked, unsupported, failed := removed.Revoke(ctx)
+		pending, unsupported, failed := removed.Revoke()
 		result.Connections += removed.Connections()
-		result.Revoked += revoked
+		result.Pending += pending
 		result.Unsupported += unsupported
 		result.Failed += failed
 	}

@@ -84,9 +84,9 @@ func (r *Registry) Refresh(ctx context.Context, name string, opts ...Option) (St
 	return r.status(ctx, d, c)
 }
 
-// Disconnect removes the scope's own connection, and revokes it at the provider
-// where that is possible. The removal never depends on the provider. actor is
-// who did it, for the history. It never touches the fallback.
+// Disconnect removes the scope's own connection, and has it revoked at the provider
+// where that is possible, without waiting for that: what comes of it is in the
+// history. actor is who did it, for the history. It never touches the fallback.
 func (r *Registry) Disconnect(ctx context.Context, name, actor string, opts ...Option) (oauthflow.Revocation, error) {
 	d, c, t, err := r.own(ctx, name, opts)
 	if err != nil {

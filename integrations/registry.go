@@ -51,7 +51,8 @@ type Config struct {
 	// EventRetention is how long events are kept; 0: for good.
 	EventRetention time.Duration
 	// Refreshers is how many connections are renewed at once in the background;
-	// default 16, negative: this process renews only what is asked for.
+	// default 16, negative: this process renews only what is asked for, and asks a
+	// provider once only to revoke what was disconnected here.
 	Refreshers int
 	// KeepAlive is how often a connection is renewed that nobody uses; default 7 days.
 	KeepAlive time.Duration
@@ -104,7 +105,7 @@ func New(cfg Config) (*Registry, error) {
 		return nil, err
 	}
 	r.flows, err = oauthflow.New(oauthflow.Config{
-		Store: cfg.Tokens, Sealer: cfg.Sealer, Targets: r, Transport: cfg.Transport, Also: r.sync,
+		Store: cfg.Tokens, Sealer: cfg.Sealer, Targets: r, Transport: cfg.Transport, Restricted: r.out.tokens, Also: r.sync,
 		Events: r.listener(), Tracer: cfg.Tracer,
 		Refreshers: max(0, cfg.Refreshers), KeepAlive: cfg.KeepAlive,
 		Logger: cfg.Logger, Staleness: cfg.Staleness, Secure: cfg.BaseURL.Scheme == "https",

@@ -3,143 +3,180 @@ package oauthflow
 import (
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"time"
 
 	"github.com/bifrost-go/bifrost/tokenstore"
 )
 
-// Revocation says what became of the tokens at the provider after a disconnect.
+// Revocation says, after a disconnect, what becomes of the tokens at the provider.
 type Revocation string
 
-// The outcomes of a revocation.
+// What becomes of them.
 const (
-	// Revoked: the provider agreed to forget the grant.
-	Revoked Revocation = "revoked"
-	// RevocationUnsupported: the provider has no revocation endpoint (RFC 7009).
+	// RevocationPending: the provider is being asked to revoke them, and will be asked
+	// again if need be; how it ends is in the history.
+	RevocationPending Revocation = "pending"
+	// RevocationUnsupported: the provider has no revocation endpoint (RFC 7009), or
+	// there is nothing to revoke.
 	RevocationUnsupported Revocation = "unsupported"
-	// RevocationFailed: it could not be reached or refused; the person can remove
-	// the access in their account there.
+	// RevocationFailed: the tokens could not be opened, or the definition has changed
+	// since they came, so that they may not be sent; the person can remove the access
+	// in their account there.
 	RevocationFailed Revocation = "failed"
 )
 
-// reasonForgotten marks a disconnect in the history that revoked nothing.
-const reasonForgotten = "forgotten"
+// Reasons of a disconnect in the history.
+const (
+	reasonForgotten      = "forgotten" // nothing is revoked
+	reasonDefinitionGone = "definition_gone"
+)
 
-// revokeLimit bounds how long a person waits for the provider to agree.
-const revokeLimit = 5 * time.Second
+// prepareLimit bounds how long a removal waits for the key service.
+const prepareLimit = 5 * time.Second
 
-// Disconnect removes a connection, and then asks the provider to revoke it. The
-// removal does not depend on the provider; the answer says what it did. actor is
-// who did it, for the history.
+// Disconnect removes a connection. What is to be revoked is written down in the same
+// transaction and sent at once, but not waited for; if the provider is away, or this
+// process ends, [Manager.KeepFresh] of any process asks again for a day, and says in
+// the history what came of it: [EventRevoked], [EventRevocationFailed]. Whoever
+// connects again first ends that, since at some providers the new grant would go with
+// the old one. actor is who did it, for the history.
 //
-// A refresh under way does not bring the connection back; what it receives is
-// revoked. Errors are *[ConnectionError] or ctx's.
+// A refresh under way does not bring the connection back; what it receives is revoked
+// as well. Errors are *[ConnectionError] or ctx's.
 func (m *Manager) Disconnect(ctx context.Context, t Target, actor string) (Revocation, error) {
-	removed, err := m.remove(ctx, t, "", actor)
+	result, err := m.end(ctx, t, removal{actor: actor, revoke: true})
 	if err != nil {
 		return "", err
 	}
-	m.logger(t).InfoContext(ctx, "oauthflow: disconnected")
-	if t.Client.Flow == ClientCredentials {
-		return m.revokeSnapshots(context.WithoutCancel(ctx), t, m.mints.forget(t.Key)), nil
-	}
-	// The person's browser may go away; the provider is to be asked all the same.
-	return m.revokeStored(context.WithoutCancel(ctx), t, removed), nil
+	m.logger(t).InfoContext(ctx, "oauthflow: disconnected", "revocation", result)
+	return result, nil
 }
 
 // Forget removes a connection and says nothing to the provider, for tokens that
 // were exported and are used elsewhere from here on. Errors are as Disconnect's.
 func (m *Manager) Forget(ctx context.Context, t Target, actor string) error {
-	if _, err := m.remove(ctx, t, reasonForgotten, actor); err != nil {
+	if _, err := m.end(ctx, t, removal{reason: reasonForgotten, actor: actor}); err != nil {
 		return err
 	}
 	m.logger(t).InfoContext(ctx, "oauthflow: connection forgotten, without revoking it")
 	return nil
 }
 
-// remove removes a connection and returns it as it was.
-func (m *Manager) remove(ctx context.Context, t Target, reason, actor string) (*tokenstore.Connection, error) {
-	var removed *tokenstore.Connection
+// removal is how a connection is removed.
+type removal struct {
+	reason, actor string
+	revoke        bool
+	quiet         bool // what comes of revoking does not go into the history
+
+	// The rest is of one try: it is sealed for the tombstone's generation.
+	generation int64
+	sealed     []byte        // what is to be revoked; nil if nothing is
+	pause      time.Duration // until the background sees to that
+	unsealed   *revocation   // it could not be sealed
+	minted     []*Snapshot   // those that are in it
+}
+
+// end removes a connection, and begins to revoke it.
+func (m *Manager) end(ctx context.Context, t Target, how removal) (Revocation, error) {
+	result, err := m.remove(ctx, t, &how)
+	if err == nil && m.ended(t, &how) {
+		m.within(func() { m.revoke(t.Key, t.Transport, false) })
+	}
+	return result, err
+}
+
+// ended is to be called when a removal is committed. It reports whether the tombstone
+// has something to be revoked.
+func (m *Manager) ended(t Target, how *removal) bool {
+	minted := m.mints.forget(t.Key)
+	if how.unsealed != nil {
+		m.handBack(t, how.unsealed)
+	}
+	if how.revoke { // those that came since
+		m.revokeLate(t, mintedTokens(t, slices.DeleteFunc(minted, func(s *Snapshot) bool { return slices.Contains(how.minted, s) })))
+	}
+	return how.sealed != nil
+}
+
+// remove removes a connection.
+func (m *Manager) remove(ctx context.Context, t Target, how *removal) (Revocation, error) {
 	h := m.Handle(t.Key)
-	_, err := h.update(ctx, func(c *tokenstore.Connection, _ time.Time) error {
-		removed = c.Clone()
-		return disconnect(c, reason, actor)
-	})
+	// Not Handle.read: a restored backup is no reason not to disconnect.
+	c, err := m.cfg.Store.Load(ctx, t.Key)
+	for err == nil && c.Connected() {
+		result := m.prepare(ctx, t, c, how)
+		v, failed := h.update(ctx, func(c *tokenstore.Connection, now time.Time) error { return disconnect(c, now, *how) })
+		switch {
+		case failed == nil:
+			return result, nil
+		case errors.Is(failed, errMoved):
+			c = v.conn
+		default:
+			err = failed
+		}
+	}
 	switch {
 	case err == nil:
-		return removed, nil
-	case errors.Is(err, errMoved):
-		return nil, h.NotConnected()
+		return "", h.NotConnected()
 	case ctx.Err() != nil:
-		return nil, ctx.Err()
+		return "", ctx.Err()
 	}
 	e := unreadable(t.Key, reasonStore, err)
 	e.Message = "the token store did not confirm the removal; try again"
-	return nil, e
+	return "", e
 }
 
-// revokeStored asks the provider to forget what was stored in c.
-func (m *Manager) revokeStored(ctx context.Context, t Target, c *tokenstore.Connection) Revocation {
-	log := m.logger(t)
-	tok, err := openTokens(ctx, m.cfg.Sealer, c)
-	if err != nil {
-		log.WarnContext(ctx, "oauthflow: the removed tokens could not be opened, so they were not revoked", "error", err)
-		return RevocationFailed
+// prepare seals what is to be revoked once c is removed: the key service must not be
+// asked within a transaction's step. Whatever goes wrong, the removal does not fail
+// for it.
+func (m *Manager) prepare(ctx context.Context, t Target, c *tokenstore.Connection, how *removal) Revocation {
+	how.generation, how.pause = c.Generation+1, m.cfg.Timing.Attempt
+	how.sealed, how.unsealed, how.minted = nil, nil, nil
+	if !how.revoke || t.Client == nil || t.Client.RevocationURL == "" {
+		return RevocationUnsupported
 	}
-	// Tokens go only where they came from.
-	if reason, err := Changed(c, t); err != nil || reason != "" {
-		log.WarnContext(ctx, "oauthflow: not revoked, because the definition has changed since", "reason", reason, "error", err)
-		return RevocationFailed
-	}
-	return m.revoke(ctx, t, tok)
-}
-
-// revokeSnapshots asks the provider to forget minted tokens.
-func (m *Manager) revokeSnapshots(ctx context.Context, t Target, list []*Snapshot) Revocation {
-	result := RevocationUnsupported
-	for _, s := range list {
-		if r := m.revoke(ctx, t, s.tok); result != RevocationFailed && r != RevocationUnsupported {
-			result = r
-		}
-	}
-	return result
-}
-
-// revoke asks the provider to forget tokens, the refresh token first: at most
-// providers that ends the whole grant.
-func (m *Manager) revoke(ctx context.Context, t Target, tok *tokens) Revocation {
-	ctx, cancel := context.WithTimeout(ctx, revokeLimit)
+	ctx, cancel := context.WithTimeout(ctx, prepareLimit)
 	defer cancel()
-	result := RevocationUnsupported
-	one := func(token tokenstore.Secret, hint string) {
-		if token.IsZero() {
-			return
+	log := m.logger(t)
+	var list []revocable
+	if c.Sealed != nil {
+		// Tokens go only where they came from.
+		if reason, err := Changed(c, t); err != nil || reason != "" {
+			log.WarnContext(ctx, "oauthflow: not revoked, because the definition has changed since", "reason", reason, "error", err)
+			return RevocationFailed
 		}
-		if t.Client.RevocationURL == "" {
-			return
+		tok, err := openTokens(ctx, m.cfg.Sealer, c)
+		if err != nil {
+			log.WarnContext(ctx, "oauthflow: the removed tokens cannot be opened, so they are not revoked", "error", err)
+			return RevocationFailed
 		}
-		var err error
-		m.request(ctx, t, RequestRevocation, false, func(ctx context.Context) error {
-			err = m.requester.Revoke(ctx, RevocationRequest{
-				Client: t.Client, EntityID: t.EntityID, Values: t.Values, Transport: t.Transport, Token: token, Hint: hint,
-			})
-			return err
-		})
-		switch {
-		case err == nil:
-			if result == RevocationUnsupported {
-				result = Revoked
-			}
-		case !errors.Is(err, ErrNoRevocation):
-			m.logger(t).WarnContext(ctx, "oauthflow: the provider did not revoke a token", "kind", hint, "error", err)
-			result = RevocationFailed
+		list = tok.revocable()
+	}
+	how.minted = m.mints.held(t.Key)
+	list = append(list, mintedTokens(t, how.minted)...)
+	p, err := newRevocation(t, list)
+	switch {
+	case err != nil:
+		log.WarnContext(ctx, "oauthflow: not revoked, because the revocation URL cannot be built", "error", err)
+		return RevocationFailed
+	case p == nil:
+		return RevocationUnsupported
+	}
+	p.quiet = how.quiet
+	if how.sealed, err = p.seal(ctx, m.cfg.Sealer, t.Key, how.generation); err != nil {
+		how.unsealed = p
+	}
+	return RevocationPending
+}
+
+// mintedTokens lists client credentials tokens that t's client has minted.
+func mintedTokens(t Target, minted []*Snapshot) []revocable {
+	var list []revocable
+	for _, s := range minted {
+		if reason, err := Changed(s.conn, t); err == nil && reason == "" {
+			list = append(list, s.tok.revocable()...)
 		}
 	}
-	one(tok.refresh, "refresh_token")
-	for _, slot := range slices.Sorted(maps.Keys(tok.access)) { // the grant's own first
-		one(tok.access[slot].secret, "access_token")
-	}
-	return result
+	return list
 }

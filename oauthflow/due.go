@@ -97,6 +97,10 @@ func (r rules) putOff(c *tokenstore.Connection, now time.Time, rest time.Duratio
 	if !visitDue(c, now) {
 		return errMoved
 	}
+	if revoking(c) {
+		c.DueAt = later(now.Add(rest), c.RetryAt)
+		return nil
+	}
 	changed := changedReason(c.Reason)
 	if !c.Connected() || !c.HasRefreshToken || c.Status == tokenstore.ReauthRequired && !changed {
 		c.DueAt = time.Time{}

@@ -186,7 +186,7 @@ func TestDueAtAfterEveryStep(t *testing.T) {
 		c := ended()
 		require.NoError(t, connect(c, at(0), grant{id: "g2", received: successor(8)}, 0))
 		require.Equal(t, nextVisit(c, true, defaultKeepAlive), c.DueAt)
-		require.NoError(t, disconnect(c, "", "bob"))
+		require.NoError(t, disconnect(c, at(0), removal{actor: "bob"}))
 		require.Zero(t, c.DueAt)
 	})
 	t.Run("the definition is another, and is changed back", func(t *testing.T) {

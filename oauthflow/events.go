@@ -24,6 +24,11 @@ const (
 	EventDisconnected   EventKind = eventDisconnected
 	EventMinted         EventKind = eventMinted // a client credentials token, the first
 	EventExported       EventKind = eventExported
+	// EventRevoked and EventRevocationFailed follow EventDisconnected: the provider has
+	// revoked what was removed, or it was given up. Reason is the provider's code for
+	// that, "unsupported_token_type", "http_503", "unreachable" or "no_answer".
+	EventRevoked          EventKind = eventRevoked
+	EventRevocationFailed EventKind = eventRevocationFailed
 )
 
 // Event is one change of a connection, told after it was stored. It holds no

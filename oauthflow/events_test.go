@@ -71,13 +71,14 @@ func TestEventsAreTold(t *testing.T) {
 		require.NoError(t, err)
 		synctest.Wait()
 		require.Equal(t, w.events(), e.heard(), "what the history says, in its order")
-		first, last := e.events[0], e.events[len(e.events)-1]
+		first, last := e.events[0], e.events[len(e.events)-2]
 		require.Equal(t, oauthflow.Event{
 			Kind: oauthflow.EventConnected, Key: w.target.Key, At: first.At, Status: tokenstore.Active, Actor: "alice", Generation: 1,
 		}, first)
 		require.Equal(t, oauthflow.EventDisconnected, last.Kind)
 		require.Equal(t, tokenstore.NotConnected, last.Status)
 		require.Equal(t, "bob", last.Actor)
+		require.Equal(t, oauthflow.EventRevoked, e.events[len(e.events)-1].Kind)
 		require.NotContains(t, every(e.events), "canary")
 	})
 }
@@ -221,6 +222,7 @@ func TestTracer(t *testing.T) {
 		require.Error(t, err)
 		_, err = w.m.Disconnect(t.Context(), w.target, "bob")
 		require.NoError(t, err)
+		synctest.Wait()
 
 		var kinds []string
 		for _, start := range s.starts {
@@ -230,7 +232,7 @@ func TestTracer(t *testing.T) {
 			kinds = append(kinds, fmt.Sprintf("%s %t", start.Kind, start.Background))
 		}
 		require.Equal(t, []string{
-			"authorization_code false", "refresh_token false", "refresh_token true", "refresh_token false", "revocation false", "revocation false",
+			"authorization_code false", "refresh_token false", "refresh_token true", "refresh_token false", "revocation true", "revocation true",
 		}, kinds)
 		for i, end := range s.ends {
 			if i == 3 {

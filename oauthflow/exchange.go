@@ -74,7 +74,7 @@ func (p *pending) exchange() (*Finished, error) {
 	got := (*tokens)(nil).merge(reply, "", time.Time{})
 	through.succeeded()
 	if gone := p.gone(ctx); gone != nil {
-		return nil, p.giveBack(ctx, got, gone)
+		return nil, p.giveBack(got, gone)
 	}
 	g, err := p.grant(reply)
 	if err == nil {
@@ -82,10 +82,13 @@ func (p *pending) exchange() (*Finished, error) {
 	}
 	// Once more: whoever deletes the definition from here on finds the connection.
 	if gone := p.gone(ctx); err == nil && gone != nil {
-		if _, err := m.remove(ctx, t, "definition_gone", ""); err != nil {
+		switch _, err := m.end(ctx, t, removal{reason: reasonDefinitionGone, revoke: true}); {
+		case err == nil, errors.Is(err, ErrNotConnected): // what was stored is revoked
+			return nil, p.fail(CallbackFailed, reasonDefinitionGone, "the integration is no longer defined", gone)
+		default:
 			log.Error("oauthflow: a connection of a definition that went away could not be removed", "error", err)
 		}
-		return nil, p.giveBack(ctx, got, gone)
+		return nil, p.giveBack(got, gone)
 	}
 	switch {
 	case errors.Is(err, errOtherAccount):
@@ -114,7 +117,7 @@ func (p *pending) late(ctx context.Context, got *tokens) error {
 		log.Error("oauthflow: it is not known whether a grant that came late is to be revoked", "error", err)
 	case !c.Connected():
 		log.Info("oauthflow: somebody disconnected while a grant was stored; revoking it")
-		p.m.within(func() { p.m.revoke(context.WithoutCancel(ctx), p.target, got) })
+		p.m.revokeLate(p.target, got.revocable())
 	}
 	return p.fail(CallbackFailed, "overtaken", "somebody disconnected, or connected again, meanwhile; start again", nil)
 }
@@ -145,10 +148,10 @@ func (m *Manager) confirm(ctx context.Context, key tokenstore.Key) error {
 }
 
 // giveBack revokes what came for a definition that is gone.
-func (p *pending) giveBack(ctx context.Context, got *tokens, gone error) error {
+func (p *pending) giveBack(got *tokens, gone error) error {
 	p.m.logger(p.target).Info("oauthflow: the definition went away during an exchange; revoking what came")
-	p.m.within(func() { p.m.revoke(context.WithoutCancel(ctx), p.target, got) })
-	return p.fail(CallbackFailed, "definition_gone", "the integration is no longer defined", gone)
+	p.m.revokeLate(p.target, got.revocable())
+	return p.fail(CallbackFailed, reasonDefinitionGone, "the integration is no longer defined", gone)
 }
 
 // grant describes the new grant; what depends on the stored generation is missing.

@@ -39,7 +39,8 @@ func (g *grant) supplants(c *tokenstore.Connection) bool {
 }
 
 // connect replaces whatever there was, unless that is another account's: the newer
-// grant wins, and with the attempt goes every claim of a refresh under way. The
+// grant wins, and with the attempt goes every claim of a refresh under way, with the
+// tombstone what was still to be revoked: some providers would end the new grant. The
 // caller sealed for the generation after the one he saw; if that has risen
 // meanwhile, he seals again.
 func connect(c *tokenstore.Connection, now time.Time, g grant, ago time.Duration) error {
@@ -72,16 +73,21 @@ func connect(c *tokenstore.Connection, now time.Time, g grant, ago time.Duration
 }
 
 // disconnect leaves a tombstone: were the row deleted and the generation begun
-// anew, a late reply of the old grant could pass for the new one's.
-func disconnect(c *tokenstore.Connection, reason, actor string) error {
-	if !c.Connected() {
+// anew, a late reply of the old grant could pass for the new one's. With it goes what
+// is to be revoked, sealed for the generation after the one that the caller saw; if
+// that has risen meanwhile, he seals again.
+func disconnect(c *tokenstore.Connection, now time.Time, how removal) error {
+	if !c.Connected() || how.sealed != nil && c.Generation != how.generation-1 {
 		return errMoved
 	}
 	*c = tokenstore.Connection{
 		Key: c.Key, Version: c.Version, ReadAt: c.ReadAt, UpdatedAt: c.UpdatedAt,
-		Generation: c.Generation + 1, Status: tokenstore.NotConnected,
+		Generation: c.Generation + 1, Status: tokenstore.NotConnected, Revoking: how.sealed,
 	}
-	c.Log(eventDisconnected, reason, actor)
+	if c.Revoking != nil {
+		c.DueAt = now.Add(how.pause)
+	}
+	c.Log(eventDisconnected, how.reason, how.actor)
 	return nil
 }
 

@@ -165,7 +165,7 @@ func (w *sim) tick() {
 		w.step(p)
 	}
 	if w.faulty("people") {
-		if w.chance(1) && w.row.Connected() && disconnect(w.row, "", "") == nil {
+		if w.chance(1) && w.row.Connected() && disconnect(w.row, w.now, removal{}) == nil {
 			w.note("disconnect")
 		} else if w.chance(1) {
 			w.connect()

@@ -215,14 +215,15 @@ func (f *flight) landed(v *view, problem error) (*Snapshot, error) {
 }
 
 // overtaken deals with tokens that came too late. After a disconnect they are an
-// orphan that works, and nobody else knows of it: revoke it. After a reconnect
-// they are not revoked: at some providers that ends the new grant as well.
+// orphan that works, and nobody else knows of it: it goes into the tombstone, to be
+// revoked. After a reconnect they are not revoked: at some providers that ends the new
+// grant as well.
 func (a *arrival) overtaken(v *view) error {
 	log := a.f.h.m.logger(a.f.t)
 	switch {
 	case !v.conn.Connected():
 		log.Info("oauthflow: a token was renewed while its connection was removed; revoking it")
-		a.f.h.m.within(func() { a.f.h.m.revoke(context.Background(), a.f.t, a.tok) })
+		a.f.h.m.revokeLate(a.f.t, a.tok.revocable())
 	case v.conn.GrantID != a.p.grant:
 		log.Info("oauthflow: a token was renewed while somebody connected again; the newer grant stays")
 	}

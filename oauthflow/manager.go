@@ -24,6 +24,10 @@ type Config struct {
 
 	// Transport makes token requests; default [NewTransport].
 	Transport http.RoundTripper
+	// Restricted is the Transport that a [Target] has, where it has one. What is to be
+	// revoked of such a target goes by it when the definition is gone, and nobody can
+	// be asked for the target any more. Nil: it is not sent then.
+	Restricted http.RoundTripper
 	// Logger defaults to slog.Default().
 	Logger *slog.Logger
 
@@ -79,6 +83,7 @@ type Manager struct {
 	breakers  breakers
 	counters  counters
 	courier   courier
+	burst     burst
 
 	// visits are handles of connections at which only the background looks.
 	visitMu sync.Mutex

@@ -94,6 +94,19 @@ func (s *mints) drop(e *mint) {
 	e.dropped.Store(true)
 }
 
+// held returns everything minted under key.
+func (s *mints) held(key tokenstore.Key) []*Snapshot {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []*Snapshot
+	for k, e := range s.all {
+		if snap := e.snap.Load(); k.key == key && snap != nil {
+			list = append(list, snap)
+		}
+	}
+	return list
+}
+
 // forget takes out everything minted under key, and returns it.
 func (s *mints) forget(key tokenstore.Key) []*Snapshot {
 	s.mu.Lock()

@@ -207,7 +207,7 @@ func (f *minting) record(write change) {
 			return err
 		})
 		if errors.Is(m.confirm(ctx, f.t.Key), ErrGone) { // whoever deletes it later finds the record
-			_, err = m.remove(ctx, f.t, "definition_gone", "")
+			_, err = m.end(ctx, f.t, removal{reason: reasonDefinitionGone, revoke: true})
 		}
 		if err != nil && !errors.Is(err, errMoved) && !errors.Is(err, ErrNotConnected) {
 			m.logger(f.t).WarnContext(ctx, "oauthflow: the status after minting could not be stored", "error", err)

@@ -211,12 +211,13 @@ func TestDisconnectForgetsMintedTokens(t *testing.T) {
 		require.NoError(t, err)
 		revocation, err := w.m.Disconnect(context.Background(), w.target, "alice")
 		require.NoError(t, err)
-		require.Equal(t, oauthflow.Revoked, revocation)
+		require.Equal(t, oauthflow.RevocationPending, revocation)
+		synctest.Wait()
 		require.ElementsMatch(t, []string{"AT1", "AT2"}, w.idp.revocations())
 		require.Equal(t, tokenstore.NotConnected, w.row().Status)
-		require.Equal(t, []string{"minted", "disconnected"}, w.events())
+		require.Equal(t, []string{"minted", "disconnected", "revoked"}, w.events())
 		w.requireToken(w.m, "AT3")
-		require.Equal(t, []string{"minted", "disconnected", "minted"}, w.events())
+		require.Equal(t, []string{"minted", "disconnected", "revoked", "minted"}, w.events())
 	})
 }
 
@@ -249,7 +250,8 @@ func TestTargetsHaveTheirOwnTransport(t *testing.T) {
 	require.NoError(t, err)
 	revocation, err := w.m.Disconnect(context.Background(), w.target, "alice")
 	require.NoError(t, err)
-	require.Equal(t, oauthflow.Revoked, revocation)
+	require.Equal(t, oauthflow.RevocationPending, revocation)
+	require.Eventually(t, func() bool { return len(w.idp.revocations()) == 2 }, 5*time.Second, time.Millisecond)
 	w.target.Client.Flow = oauthflow.ClientCredentials
 	_, err = w.token(w.m)
 	require.NoError(t, err)

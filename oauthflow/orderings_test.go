@@ -124,7 +124,7 @@ func TestOrdering6AnOlderGenerationsAttemptIsStale(t *testing.T) {
 func TestOrdering7TheGenerationNeverRestarts(t *testing.T) {
 	c := ended()
 	ps, now := opened(t, askRules, c, "a")
-	require.NoError(t, disconnect(c, "", "bob"))
+	require.NoError(t, disconnect(c, now, removal{actor: "bob"}))
 	require.Equal(t, int64(8), c.Generation)
 	require.False(t, c.Connected())
 	require.Nil(t, c.Attempt)

@@ -209,7 +209,7 @@ func TestDisconnectDuringARefreshRevokesWhatItBrings(t *testing.T) {
 		other := w.process()
 		revocation, err := other.Disconnect(context.Background(), w.target, "bob")
 		require.NoError(t, err)
-		require.Equal(t, oauthflow.Revoked, revocation)
+		require.Equal(t, oauthflow.RevocationPending, revocation)
 		problem(t, <-failed, oauthflow.ErrNotConnected)
 		synctest.Wait()
 		require.Equal(t, []string{"g/RT1", "AT1", "g/RT2", "AT2"}, w.idp.revocations())
@@ -217,7 +217,8 @@ func TestDisconnectDuringARefreshRevokesWhatItBrings(t *testing.T) {
 		require.False(t, c.Connected())
 		require.Equal(t, int64(2), c.Generation)
 		require.Nil(t, c.Sealed)
-		require.Equal(t, []string{"connected", "disconnected"}, w.events())
+		require.Nil(t, c.Revoking)
+		require.Equal(t, []string{"connected", "disconnected", "revoked"}, w.events())
 	})
 }
 

@@ -145,21 +145,9 @@ func (r *refresher) take(ctx context.Context, key tokenstore.Key) bool {
 	if r.known(key) {
 		return false
 	}
-	t, err := r.m.cfg.Targets.Target(ctx, key)
-	if err != nil {
-		if ctx.Err() == nil {
-			r.aimless(ctx, key, err)
-		}
+	endpoint, host := r.lineOf(ctx, key)
+	if ctx.Err() != nil {
 		return false
-	}
-	endpoint, err := refreshBreaker(t)
-	if err != nil {
-		r.aimless(ctx, key, err)
-		return false
-	}
-	host := ""
-	if u, err := url.Parse(endpoint.tokenURL); err == nil {
-		host = u.Host
 	}
 	r.mu.Lock()
 	full := r.queue.length(endpoint) >= 2*r.page
@@ -172,6 +160,26 @@ func (r *refresher) take(ctx context.Context, key tokenstore.Key) bool {
 		r.rest(ctx, key, dueEvery)
 	}
 	return !full
+}
+
+// lineOf returns where a connection waits, and for which host. Those of which nobody
+// here knows how to renew them have a line for each definition: there may be something
+// to revoke of them.
+func (r *refresher) lineOf(ctx context.Context, key tokenstore.Key) (breakerKey, string) {
+	aimless, nowhere := breakerKey{definition: key.Definition}, "\x00"+key.Definition
+	t, err := r.m.cfg.Targets.Target(ctx, key)
+	if err != nil {
+		return aimless, nowhere
+	}
+	endpoint, err := refreshBreaker(t)
+	if err != nil {
+		return aimless, nowhere
+	}
+	u, err := url.Parse(endpoint.tokenURL)
+	if err != nil {
+		return endpoint, ""
+	}
+	return endpoint, u.Host
 }
 
 // known reports whether a connection is being seen to.
@@ -193,7 +201,12 @@ func (r *refresher) rest(ctx context.Context, key tokenstore.Key, d time.Duratio
 	}
 	r.mu.Unlock()
 	if !room {
-		r.putOff(ctx, key, rules{Timing: r.m.cfg.Timing}, max(d, backgroundPause))
+		pause := max(d, backgroundPause)
+		pause += share(pause, jitter())
+		// Nothing is known yet of what it is due for, so nothing else is done about it.
+		_ = r.step(ctx, key, func(c *tokenstore.Connection, now time.Time) error {
+			return rules{Timing: r.m.cfg.Timing}.putOff(c, now, pause)
+		})
 	}
 }
 

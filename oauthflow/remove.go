@@ -4,18 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/bifrost-go/bifrost/tokenstore"
 )
 
-// Limits of removing many connections at once.
-const (
-	removePage   = 200
-	removeLimit  = 10 * time.Second // for all revocations together
-	removeAtOnce = 4                // of them under way
-)
+// removePage is how many connections are read at once.
+const removePage = 200
 
 // Removed are the connections that [Manager.Remove] has removed.
 type Removed struct {
@@ -24,10 +19,20 @@ type Removed struct {
 }
 
 type removed struct {
-	conn   *tokenstore.Connection // as it was
 	event  Event
 	target Target
-	err    error // why there is no target
+	how    removal
+	result Revocation
+}
+
+// RemoveOptions say how connections are removed.
+type RemoveOptions struct {
+	// Reason and Actor are for the history of each.
+	Reason string
+	Actor  string
+	// NoHistory keeps out of the history what later comes of revoking them, for
+	// organizations whose history is deleted with them. [Config].Events hears of it.
+	NoHistory bool
 }
 
 // Connections returns how many there were.
@@ -35,14 +40,15 @@ func (r *Removed) Connections() int { return len(r.list) }
 
 // Remove disconnects every connection that matches and drops their open flows, for
 // definitions and organizations that are about to be removed. An empty match is
-// refused. reason and actor go into the history of each.
+// refused. What is to be revoked is written down with each, as by
+// [Manager.Disconnect].
 //
 // It writes with ctx and nothing beside, so it may be part of a transaction of the
 // store, which may still be undone. Therefore it sends nothing and forgets nothing:
 // call [Removed.Revoke] when the transaction is committed. target is asked at once
 // for each connection, as long as the definitions are there. Errors are the store's.
 func (m *Manager) Remove(
-	ctx context.Context, match tokenstore.Match, target func(context.Context, tokenstore.Key) (Target, error), reason, actor string,
+	ctx context.Context, match tokenstore.Match, target func(context.Context, tokenstore.Key) (Target, error), o RemoveOptions,
 ) (*Removed, error) {
 	if match.Definition == "" && match.Org == nil {
 		return nil, errors.New("oauthflow: remove: the match is empty, which would be every connection; say a definition or an organization")
@@ -60,10 +66,7 @@ func (m *Manager) Remove(
 		for _, c := range page {
 			key := c.Key
 			after = &key
-			if !c.Connected() {
-				continue
-			}
-			if err := r.remove(ctx, key, target, reason, actor); err != nil {
+			if err := r.remove(ctx, c, target, o); err != nil {
 				return nil, fmt.Errorf("oauthflow: remove: %w", err)
 			}
 		}
@@ -74,75 +77,64 @@ func (m *Manager) Remove(
 }
 
 func (r *Removed) remove(
-	ctx context.Context, key tokenstore.Key, target func(context.Context, tokenstore.Key) (Target, error), reason, actor string,
+	ctx context.Context, c *tokenstore.Connection, target func(context.Context, tokenstore.Key) (Target, error), o RemoveOptions,
 ) error {
-	var was *tokenstore.Connection
-	// Not Handle.update: what is read here may never be committed.
-	left, err := r.m.cfg.Store.Update(ctx, key, func(c *tokenstore.Connection, _ time.Time) error {
-		was = c.Clone()
-		return disconnect(c, reason, actor)
-	})
-	switch {
-	case errors.Is(err, errMoved): // somebody else was quicker
+	m, key := r.m, c.Key
+	if !c.Connected() {
 		return nil
-	case err != nil:
-		return err
 	}
-	one := removed{conn: was, event: eventOf(left, tokenstore.Event{Kind: eventDisconnected, Reason: reason, Actor: actor})}
-	one.target, one.err = target(ctx, key)
-	r.list = append(r.list, one)
-	return nil
+	t, gone := target(ctx, key)
+	if gone != nil {
+		t = Target{Key: key}
+	}
+	one := removed{target: t, how: removal{reason: o.Reason, actor: o.Actor, quiet: o.NoHistory, revoke: gone == nil}}
+	for c.Connected() {
+		one.result = m.prepare(ctx, t, c, &one.how)
+		// Not Handle.update: what is read here may never be committed.
+		left, err := m.cfg.Store.Update(ctx, key, func(c *tokenstore.Connection, now time.Time) error { return disconnect(c, now, one.how) })
+		switch {
+		case err == nil:
+			one.event = eventOf(left, tokenstore.Event{Kind: eventDisconnected, Reason: o.Reason, Actor: o.Actor})
+			if gone != nil {
+				m.logger(t).WarnContext(ctx, "oauthflow: not revoked, because the definition cannot be had", "error", gone)
+				one.result = RevocationFailed
+			}
+			r.list = append(r.list, one)
+			return nil
+		case !errors.Is(err, errMoved):
+			return err
+		}
+		c = left
+	}
+	return nil // somebody else was quicker
 }
 
 // Revoke is to be called when the removal is committed. It makes sure that this
-// process uses nothing of what was removed, and asks the providers to revoke it:
-// each once, tokens only where they came from, all within ten seconds or until ctx
-// ends. It returns how many connections were revoked, how many belong to providers
-// that cannot revoke, and how many were not revoked for other reasons, which are in
-// the log.
-func (r *Removed) Revoke(ctx context.Context) (revoked, unsupported, failed int) {
+// process uses nothing of what was removed, and begins to revoke it, a few at a time;
+// it does not wait for that. It returns of how many connections the tokens are being
+// revoked now, how many belong to providers that cannot revoke, and how many will not
+// be revoked for reasons that are in the log.
+func (r *Removed) Revoke() (pending, unsupported, failed int) {
+	var list []revokeJob
 	for _, one := range r.list {
-		if h := r.m.handles.Load(one.conn.Key); h != nil {
+		if h := r.m.handles.Load(one.target.Key); h != nil {
 			h.epoch.Add(1)
 		}
 		if r.m.cfg.Events != nil {
 			r.m.tell(one.event)
 		}
+		switch one.result {
+		case RevocationPending:
+			pending++
+		case RevocationUnsupported:
+			unsupported++
+		default:
+			failed++
+		}
+		if r.m.ended(one.target, &one.how) {
+			list = append(list, revokeJob{one.target.Key, one.target.Transport, time.Now()})
+		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, removeLimit)
-	defer cancel()
-	var (
-		wg      sync.WaitGroup
-		mu      sync.Mutex
-		results = map[Revocation]int{}
-		room    = make(chan struct{}, removeAtOnce)
-	)
-	for _, one := range r.list {
-		room <- struct{}{} // each gives it back when ctx ends
-		wg.Go(func() {
-			defer func() { <-room }()
-			result := r.m.revokeRemoved(ctx, one)
-			mu.Lock()
-			defer mu.Unlock()
-			results[result]++
-		})
-	}
-	wg.Wait()
-	return results[Revoked], results[RevocationUnsupported], results[RevocationFailed]
-}
-
-func (m *Manager) revokeRemoved(ctx context.Context, one removed) Revocation {
-	minted := m.mints.forget(one.conn.Key)
-	t, log := one.target, m.log.With("definition", one.conn.Definition, "org", one.conn.Org)
-	switch {
-	case one.err != nil:
-		log.WarnContext(ctx, "oauthflow: not revoked, because the definition cannot be had", "error", one.err)
-		return RevocationFailed
-	case ctx.Err() != nil:
-		log.WarnContext(ctx, "oauthflow: not revoked, because revoking all that was removed takes too long")
-		return RevocationFailed
-	case one.conn.Sealed == nil:
-		return m.revokeSnapshots(ctx, t, minted)
-	}
-	return m.revokeStored(ctx, t, one.conn)
+	r.m.revokeAll(list)
+	return pending, unsupported, failed
 }

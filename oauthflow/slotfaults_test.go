@@ -264,16 +264,19 @@ func TestAReplyForAScopeWithoutAnAccessToken(t *testing.T) {
 }
 
 func TestDisconnectRevokesEveryAccessToken(t *testing.T) {
-	w := newWorld(t)
-	w.connect("g")
-	w.requireScoped(w.m, "b", "AT2")
-	w.requireScoped(w.m, "a", "AT3")
-	revocation, err := w.m.Disconnect(context.Background(), w.target, "bob")
-	require.NoError(t, err)
-	require.Equal(t, oauthflow.Revoked, revocation)
-	require.Equal(t, []string{"g/RT3", "AT1", "AT3", "AT2"}, w.idp.revocations())
-	_, err = w.m.Token(context.Background(), w.scoped("a"))
-	problem(t, err, oauthflow.ErrNotConnected)
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.connect("g")
+		w.requireScoped(w.m, "b", "AT2")
+		w.requireScoped(w.m, "a", "AT3")
+		revocation, err := w.m.Disconnect(context.Background(), w.target, "bob")
+		require.NoError(t, err)
+		require.Equal(t, oauthflow.RevocationPending, revocation)
+		synctest.Wait()
+		require.Equal(t, []string{"g/RT3", "AT1", "AT3", "AT2"}, w.idp.revocations())
+		_, err = w.m.Token(context.Background(), w.scoped("a"))
+		problem(t, err, oauthflow.ErrNotConnected)
+	})
 }
 
 // Who waits for another scope's refresh to end does not give that up by leaving.

@@ -10,11 +10,13 @@ type Stats struct {
 	Passes        int64 // how often it asked the store what is due
 	OpenBreakers  int   // endpoints that are left alone at the moment
 	DroppedEvents int64 // events that Config.Events was too slow for
+	Revoked       int64 // removed grants that a provider has revoked
+	NotRevoked    int64 // removed grants that it was given up to revoke
 }
 
 // counters are what Stats is made of.
 type counters struct {
-	requests, failed, visits, passes, dropped atomic.Int64
+	requests, failed, visits, passes, dropped, revoked, notRevoked atomic.Int64
 }
 
 // Stats returns the counts so far.
@@ -23,5 +25,6 @@ func (m *Manager) Stats() Stats {
 	return Stats{
 		Requests: c.requests.Load(), Failed: c.failed.Load(), Visits: c.visits.Load(), Passes: c.passes.Load(),
 		OpenBreakers: m.breakers.open(), DroppedEvents: c.dropped.Load(),
+		Revoked: c.revoked.Load(), NotRevoked: c.notRevoked.Load(),
 	}
 }

@@ -24,6 +24,10 @@ func (r *refresher) visit(ctx context.Context, endpoint breakerKey, key tokensto
 		r.later(ctx, key)
 		return
 	}
+	if _, err := refreshBreaker(t); err != nil {
+		r.aimless(ctx, key, err)
+		return
+	}
 	rules := rulesOf(m.cfg.Timing, &t.Client.Provider)
 	if refused := m.breakers.ask(endpoint, false); refused != nil {
 		r.putOff(ctx, key, rules, max(refused.wait, blockedPause(refused.why.class, refused.openings)))
@@ -72,22 +76,21 @@ func (r *refresher) aimless(ctx context.Context, key tokenstore.Key, why error) 
 	pause := 5 * time.Minute
 	if errors.Is(why, ErrGone) {
 		pause = changedPause
-	} else {
-		r.m.log.WarnContext(ctx, "oauthflow: a connection that is due cannot be renewed in the background",
-			"definition", key.Definition, "org", key.Org, "error", why)
 	}
 	pause += share(pause, jitter())
-	r.write(ctx, key, func(c *tokenstore.Connection, now time.Time) error {
+	if !r.write(ctx, key, func(c *tokenstore.Connection, now time.Time) error {
 		if now.Sub(c.DueAt) < aimlessPatience {
 			return errMoved
 		}
 		return rules{Timing: r.m.cfg.Timing}.putOff(c, now, pause)
-	})
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.resting) < maxResting {
-		r.resting[key] = time.Now().Add(aimlessPatience)
+	}) {
+		return
 	}
+	if !errors.Is(why, ErrGone) {
+		r.m.log.WarnContext(ctx, "oauthflow: a connection that is due cannot be renewed in the background",
+			"definition", key.Definition, "org", key.Org, "error", why)
+	}
+	r.remember(key, aimlessPatience)
 }
 
 // putOff writes down when to look again: after pause, and up to as long again.
@@ -112,18 +115,61 @@ func (r *refresher) later(ctx context.Context, key tokenstore.Key) {
 	})
 }
 
-func (r *refresher) write(ctx context.Context, key tokenstore.Key, do change) {
+// write writes down when to look again at a connection that is due. Every visit that
+// renews nothing comes by here, so this is where one is found that was removed, and
+// is due because something is still to be revoked: write does that instead, and
+// returns false.
+func (r *refresher) write(ctx context.Context, key tokenstore.Key, do change) bool {
+	removed, due := false, false
+	err := r.step(ctx, key, func(c *tokenstore.Connection, now time.Time) error {
+		if removed, due = revoking(c), visitDue(c, now); removed {
+			return errMoved
+		}
+		return do(c, now)
+	})
+	if err != nil && !errors.Is(err, errMoved) {
+		r.remember(key, backgroundPause)
+		return true
+	}
+	if removed && due { // else somebody was quicker
+		r.revoke(ctx, key)
+	}
+	return !removed
+}
+
+func (r *refresher) step(ctx context.Context, key tokenstore.Key, do change) error {
 	h, release := r.m.visitor(key)
 	defer release()
 	ctx, cancel := context.WithTimeout(ctx, r.m.cfg.Timing.Record)
 	defer cancel()
 	_, err := h.update(ctx, do)
-	if err == nil || errors.Is(err, errMoved) {
+	return err
+}
+
+// revoke has what is left of a removed connection revoked. What is sent when ctx ends
+// is finished by Close.
+func (r *refresher) revoke(ctx context.Context, key tokenstore.Key) {
+	over := make(chan struct{})
+	if !r.m.start(func() {
+		defer close(over)
+		if !r.m.revoke(key, nil, true) {
+			r.remember(key, aimlessPatience)
+		}
+	}) {
 		return
 	}
+	select {
+	case <-over:
+	case <-ctx.Done():
+	}
+}
+
+// remember leaves a connection that is due alone for a while, as far as there is room
+// to remember that.
+func (r *refresher) remember(key tokenstore.Key, d time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.resting) < maxResting {
-		r.resting[key] = time.Now().Add(backgroundPause)
+		r.resting[key] = time.Now().Add(d)
 	}
 }

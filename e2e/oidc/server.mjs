@@ -31,7 +31,7 @@ const control = {
   deny: false, //           every token request is answered invalid_grant
 };
 
-const journal = { token_requests: [], api: {}, issued: [], reused: 0 };
+const journal = { token_requests: [], api: {}, issued: [], revocations: 0, reused: 0 };
 const presented = new Map();
 const hash = (text) => createHash('sha256').update(text).digest('hex');
 
@@ -63,6 +63,11 @@ const provider = new Provider(origin, {
 // Sees every token request before and after the provider does. The entry is
 // made on arrival, so a request whose sender died is in the journal too.
 provider.use(async (ctx, next) => {
+  if (ctx.path === '/token/revocation') {
+    await next();
+    if (ctx.status === 200) journal.revocations += 1;
+    return undefined;
+  }
   if (ctx.path !== '/token' || ctx.method !== 'POST') return next();
 
   const entry = { at: Date.now(), done: null, grant_type: null, refresh_token: null, times: 0, status: null };
