@@ -98,6 +98,12 @@ type Config struct {
 	// Integrations.Stats, any telemetry library can be fed.
 	Tracer oauthflow.Tracer
 
+	// Timing are the spans of the refresh protocol: how long a request may take, and
+	// when another process may act after a crash; default is what fits every provider.
+	// All processes on one Store should have the same. docs/refresh.md says which suit a
+	// provider that forgives for a short time (oauthflow.Provider.ReuseGrace).
+	Timing oauthflow.Timing
+
 	// Logger defaults to slog.Default(). No secret is logged at any level.
 	Logger *slog.Logger
 }
@@ -186,7 +192,8 @@ func New(cfg Config) (*Bifrost, error) {
 	registry, err := integrations.New(integrations.Config{
 		BaseURL: base, Tokens: tokens, Definitions: cfg.Store.Definitions(), InTx: cfg.Store.InTx, Sealer: sealer,
 		SingleTenant: cfg.SingleTenant, Staleness: cfg.Staleness, Egress: cfg.Egress, EgressProxy: cfg.EgressProxy,
-		EventRetention: cfg.EventRetention, Refreshers: cfg.Refreshers, KeepAlive: cfg.KeepAlive, Events: cfg.Events, Tracer: cfg.Tracer, Transport: cfg.Transport, APITransport: cfg.APITransport, Logger: cfg.Logger,
+		EventRetention: cfg.EventRetention, Refreshers: cfg.Refreshers, KeepAlive: cfg.KeepAlive, Events: cfg.Events, Tracer: cfg.Tracer, Timing: cfg.Timing,
+		Transport: cfg.Transport, APITransport: cfg.APITransport, Logger: cfg.Logger,
 	})
 	if err != nil {
 		return nil, err

@@ -56,6 +56,7 @@ func TestNewSaysWhatIsWrong(t *testing.T) {
 		{"garbage", func(c *bifrost.Config) { c.BaseURL = "https://a b" }, "is not a URL"},
 		{"no store", func(c *bifrost.Config) { c.Store = nil }, "sqlite.Open"},
 		{"negative keep-alive", func(c *bifrost.Config) { c.KeepAlive = -1 }, "KeepAlive"},
+		{"impossible timing", func(c *bifrost.Config) { c.Timing.Attempt = time.Second }, "Timing.Attempt is 1s and must be at least"},
 		{"no keys", func(c *bifrost.Config) { c.Keys = nil }, "tokenstore.GenerateKey()"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

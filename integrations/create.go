@@ -168,6 +168,7 @@ func (r *Registry) written(ctx context.Context, record DefinitionRecord) (Status
 	if def == nil {
 		def = r.open(ctx, record)
 	}
+	r.warnGrace(def)
 	s := scope.Scope{Kind: scope.Global}
 	if def.Org != "" {
 		s = scope.Of(def.Org)

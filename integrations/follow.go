@@ -168,6 +168,18 @@ func (r *Registry) warnShadowed(d *definition) {
 		"integration", d.Name, "org", d.Org, "id", d.id)
 }
 
+// warnGrace tells the operator once that a definition's ReuseGrace is of little use
+// here. It is no error: the provider's window is a fact, whatever this server can make
+// of it.
+func (r *Registry) warnGrace(d *definition) {
+	if d.OAuth == nil {
+		return
+	}
+	if err := r.cfg.Timing.CheckGrace(&d.OAuth.Provider); err != nil {
+		r.cfg.Logger.Warn("integrations: "+err.Error(), "integration", d.Name, "org", d.Org, "id", d.id)
+	}
+}
+
 // alarmPause keeps a store that is down from filling the log with every call.
 const alarmPause = 10 * time.Second
 

@@ -60,6 +60,8 @@ type Config struct {
 	Events func(Event)
 	// Tracer is told of requests to providers; optional.
 	Tracer oauthflow.Tracer
+	// Timing are the spans of the refresh protocol; see bifrost.Config.Timing.
+	Timing oauthflow.Timing
 	// Logger defaults to slog.Default().
 	Logger *slog.Logger
 }
@@ -106,7 +108,7 @@ func New(cfg Config) (*Registry, error) {
 	}
 	r.flows, err = oauthflow.New(oauthflow.Config{
 		Store: cfg.Tokens, Sealer: cfg.Sealer, Targets: r, Transport: cfg.Transport, Restricted: r.out.tokens, Also: r.sync,
-		Events: r.listener(), Tracer: cfg.Tracer,
+		Events: r.listener(), Tracer: cfg.Tracer, Timing: cfg.Timing,
 		Refreshers: max(0, cfg.Refreshers), KeepAlive: cfg.KeepAlive,
 		Logger: cfg.Logger, Staleness: cfg.Staleness, Secure: cfg.BaseURL.Scheme == "https",
 	})
@@ -165,6 +167,7 @@ func (r *Registry) Define(d Definition) error {
 		r.warnShadowed(stored)
 	}
 	r.defs.Store(old.withCode(def))
+	r.warnGrace(def)
 	return nil
 }
 

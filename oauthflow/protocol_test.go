@@ -253,3 +253,29 @@ func TestPresentBegins(t *testing.T) {
 	}, c.Attempt)
 	require.Equal(t, int64(7), c.Generation, "beginning must not change what is sealed for")
 }
+
+func TestCheckGrace(t *testing.T) {
+	half := 30 * time.Second
+	tests := map[string]struct {
+		timing   Timing
+		provider Provider
+		good     bool
+	}{
+		"no grace":                       {Timing{}, Provider{}, true},
+		"half a minute, defaults":        {Timing{}, Provider{ReuseGrace: half}, false},
+		"half a minute, tighter":         {graceRules.Timing, Provider{ReuseGrace: half}, true},
+		"45 seconds, defaults":           {Timing{}, Provider{ReuseGrace: 45 * time.Second}, true},
+		"a moment less":                  {Timing{}, Provider{ReuseGrace: 45*time.Second - 1}, false},
+		"declared, and the grace is not": {Timing{}, Provider{RefreshPolicy: Grace}, false},
+		"another policy is declared":     {Timing{}, Provider{ReuseGrace: half, RefreshPolicy: Ask}, true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if err := tt.timing.CheckGrace(&tt.provider); tt.good {
+				require.NoError(t, err)
+			} else {
+				require.ErrorContains(t, err, "Timing.Attempt 30s, which needs 45s; see docs/refresh.md#timing")
+			}
+		})
+	}
+}

@@ -64,6 +64,19 @@ func (t Timing) Validate() error {
 	return nil
 }
 
+// CheckGrace reports whether what p forgives ([Provider].ReuseGrace, under [Grace]) is
+// of use after a crash: G ≥ D + S + E + N. Otherwise nobody can be certain that a
+// repetition would arrive in time, and what remains is as under [Ask]. An error is
+// advice: either span can be changed.
+func (t Timing) CheckGrace(p *Provider) error {
+	t = t.withDefaults()
+	if least := t.Attempt + t.reach(); rulesOf(t, p).policy == Grace && p.ReuseGrace < least {
+		return fmt.Errorf("ReuseGrace %v cannot be used after a crash with Timing.Attempt %v, which needs %v; see docs/refresh.md#timing",
+			p.ReuseGrace, t.Attempt, least)
+	}
+	return nil
+}
+
 // A stopwatch measures local time. Go's monotonic clock stands still while a
 // virtual machine is suspended, and the wall clock can be set back, so the larger
 // of the two readings counts.
