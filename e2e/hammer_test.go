@@ -78,7 +78,7 @@ func TestHammer(t *testing.T) {
 				require.Contains(t, []string{"connected", "refreshed"}, kind, "%d times", n)
 			}
 			for org, n := range a.refreshes {
-				require.Greater(t, n, int(lasting/(3*hammerLife)), "refreshes of %s's connection", org)
+				require.Greater(t, n, int(lasting/(6*hammerLife)), "refreshes of %s's connection", org)
 			}
 		})
 	}
