@@ -11,13 +11,15 @@
 //
 // # Rotation
 //
-// In two steps, because a process that has not got the new key cannot open what it
-// sealed:
+// In four steps, the first two because a process that has not got the new key cannot
+// open what it sealed:
 //
 //  1. [Add] a key, and restart every process with that keyset.
 //  2. [Promote] it, and restart every process again. From now on it seals.
+//  3. Call bifrost's Reseal once, in any process, until it returns nil.
+//  4. [Remove] the old keys, and restart every process, ten minutes after the second
+//     step at the earliest.
 //
-// Keep the old keys in the keyset. A token is sealed with the newest key when it is
-// renewed next, which for an idle connection may be never, and Bifrost refuses to
-// start without a key that it has ever sealed with.
+// Until the third step is done, Bifrost refuses to start without the old keys, and
+// says so. docs/keys.md has more.
 package tinkkeys

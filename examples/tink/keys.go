@@ -2,6 +2,7 @@ package tinkkeys
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strconv"
@@ -16,7 +17,8 @@ import (
 // Keys is a keyset in use. It is a tokenstore.AEAD.
 type Keys struct {
 	tink.AEAD
-	ids []string
+	ids      []string
+	prefixed bool // every key's ciphertexts begin with its id
 }
 
 var _ tokenstore.AEAD = (*Keys)(nil)
@@ -25,6 +27,16 @@ var _ tokenstore.AEAD = (*Keys)(nil)
 // keeps a check for each key, so that a wrong keyset shows at start and not when a
 // customer's token is needed.
 func (k *Keys) KeyIDs() []string { return k.ids }
+
+// KeyID returns the id of the key that a ciphertext is under, which Tink puts before
+// it: a byte 1, and four of the id. With it a change of keys finds what is still to be
+// sealed again, and a key that is missing is named.
+func (k *Keys) KeyID(ciphertext []byte) (string, bool) {
+	if !k.prefixed || len(ciphertext) < 5 || ciphertext[0] != 1 {
+		return "", false
+	}
+	return id(binary.BigEndian.Uint32(ciphertext[1:5])), true
+}
 
 // purpose binds an encrypted keyset to its use.
 var purpose = []byte("bifrost sealing keys")
@@ -50,13 +62,14 @@ func Open(encrypted []byte, kms tink.AEAD) (*Keys, error) {
 		return nil, err
 	}
 	info := handle.KeysetInfo() // ids and states, no keys
-	ids := []string{id(info.GetPrimaryKeyId())}
+	ids, prefixed := []string{id(info.GetPrimaryKeyId())}, true
 	for _, key := range info.GetKeyInfo() {
+		prefixed = prefixed && key.GetOutputPrefixType().String() == "TINK"
 		if key.GetKeyId() != info.GetPrimaryKeyId() {
 			ids = append(ids, id(key.GetKeyId()))
 		}
 	}
-	return &Keys{primitive, ids}, nil
+	return &Keys{primitive, ids, prefixed}, nil
 }
 
 // Add returns the keyset with a new key that opens, and does not seal yet.
@@ -75,6 +88,22 @@ func Promote(encrypted []byte, kms tink.AEAD) (next []byte, err error) {
 			return err
 		}
 		return m.SetPrimary(newest.KeyID())
+	})
+}
+
+// Remove returns the keyset without all keys but the one that seals.
+func Remove(encrypted []byte, kms tink.AEAD) (next []byte, err error) {
+	return change(encrypted, kms, func(m *keyset.Manager, h *keyset.Handle) error {
+		info := h.KeysetInfo()
+		for _, key := range info.GetKeyInfo() {
+			if key.GetKeyId() == info.GetPrimaryKeyId() {
+				continue
+			}
+			if err := m.Delete(key.GetKeyId()); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/tink-crypto/tink-go/v2/aead"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/bifrost-go/bifrost"
 	tinkkeys "github.com/bifrost-go/bifrost/examples/tink"
+	"github.com/bifrost-go/bifrost/integrations"
 	"github.com/bifrost-go/bifrost/tokenstore"
 )
 
@@ -47,7 +49,7 @@ func TestWhatOneKeysetSealedAnotherRefuses(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "refresh-token", string(text))
 	_, err = tokenstore.NewSealer(open(t, other, service)).Open(t.Context(), sealed, place)
-	require.ErrorIs(t, err, tokenstore.ErrSealBroken)
+	require.ErrorIs(t, err, tokenstore.ErrUnknownKey)
 
 	_, err = tinkkeys.Open(one, kms(t))
 	require.ErrorContains(t, err, "does not open")
@@ -72,6 +74,12 @@ func TestRotation(t *testing.T) {
 	sealed, err := tokenstore.NewSealer(open(t, first, service)).Seal(t.Context(), []byte("old"), place)
 	require.NoError(t, err)
 
+	_, err = store.Tokens().Update(t.Context(), place.Key, func(c *tokenstore.Connection, _ time.Time) error {
+		c.Sealed, c.Generation = sealed, place.Generation
+		return nil
+	})
+	require.NoError(t, err)
+
 	added, err := tinkkeys.Add(first, service)
 	require.NoError(t, err)
 	require.NoError(t, newBifrost(store, open(t, added, service)))
@@ -90,13 +98,44 @@ func TestRotation(t *testing.T) {
 	_, err = tokenstore.NewSealer(between).Open(t.Context(), fresh, place)
 	require.NoError(t, err, "a process that was not restarted yet opens it")
 	_, err = tokenstore.NewSealer(before).Open(t.Context(), fresh, place)
-	require.ErrorIs(t, err, tokenstore.ErrSealBroken)
+	require.ErrorIs(t, err, tokenstore.ErrUnknownKey)
+	require.ErrorContains(t, err, after.KeyIDs()[0], "it says which key is missing")
 
 	err = newBifrost(store, before)
-	require.ErrorIs(t, err, tokenstore.ErrSealBroken, "a keyset of before the rotation")
+	require.ErrorIs(t, err, tokenstore.ErrUnknownKey, "a keyset of before the rotation")
 	other, err := tinkkeys.Create(service)
 	require.NoError(t, err)
-	require.ErrorIs(t, newBifrost(store, open(t, other, service)), tokenstore.ErrSealBroken)
+	require.ErrorIs(t, newBifrost(store, open(t, other, service)), tokenstore.ErrUnknownKey)
+
+	removed, err := tinkkeys.Remove(promoted, service)
+	require.NoError(t, err)
+	alone := open(t, removed, service)
+	require.Equal(t, after.KeyIDs()[:1], alone.KeyIDs())
+	require.ErrorContains(t, newBifrost(store, alone), before.KeyIDs()[0], "not before everything is sealed again")
+	done := reseal(t, store, after)
+	require.Equal(t, integrations.Resealed{
+		Connections: tokenstore.Resealed{Seen: 1, Resealed: 1}, Retired: before.KeyIDs(),
+	}, done)
+	require.Zero(t, reseal(t, store, after).Connections.Resealed, "what is done is passed over")
+	require.NoError(t, newBifrost(store, alone))
+	c, err := store.Tokens().Load(t.Context(), place.Key)
+	require.NoError(t, err)
+	text, err = tokenstore.NewSealer(alone).Open(t.Context(), c.Sealed, place)
+	require.NoError(t, err)
+	require.Equal(t, "old", string(text))
+}
+
+// reseal does what a host does once between Promote and Remove.
+func reseal(t *testing.T, store bifrost.Store, keys tokenstore.AEAD) integrations.Resealed {
+	t.Helper()
+	bf, err := bifrost.New(bifrost.Config{
+		BaseURL: "https://app.example.com", Store: store, Keys: keys, Logger: slog.New(slog.DiscardHandler),
+	})
+	require.NoError(t, err)
+	done, err := bf.Reseal(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, bf.Close())
+	return done
 }
 
 // The whole of it, with a service that lives in this process.
