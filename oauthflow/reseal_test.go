@@ -66,8 +66,7 @@ func reseal(t testing.TB, m *oauthflow.Manager) tokenstore.Resealed {
 
 // tombstone removes w's connection and leaves something to be revoked.
 func (w *world) tombstone(s *tokenstore.Sealer) {
-	_, err := w.m.Disconnect(context.Background(), w.target, "alice")
-	require.NoError(w.t, err)
+	require.NoError(w.t, w.m.Forget(context.Background(), w.target, "alice"))
 	c := w.row()
 	sealed, err := s.Seal(context.Background(), []byte("left to do"),
 		tokenstore.Binding{Key: c.Key, Field: "revocation", Generation: c.Generation})
@@ -93,8 +92,7 @@ func TestResealMovesWhatConnectionsKeepToTheNewestKey(t *testing.T) {
 		})
 		require.NoError(t, err)
 		empty.connect("d")
-		_, err = empty.m.Disconnect(t.Context(), empty.target, "alice")
-		require.NoError(t, err)
+		require.NoError(t, empty.m.Forget(t.Context(), empty.target, "alice"))
 
 		before := map[*world]*tokenstore.Connection{}
 		for _, c := range []*world{w, gone, broken, empty} {
