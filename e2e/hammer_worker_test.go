@@ -53,9 +53,8 @@ type tally struct {
 	Late      int // of them, with a token that had ended before the call began
 	Cancelled int // whose callers did not wait
 	API       int // calls of the API
+	Refused   int // of them, answered 401 in the end
 	Managed   int // calls of the management side
-	// Refused are the calls that the API has answered with 401 in the end.
-	Refused []time.Time
 
 	Refreshes  int // requests that brought tokens
 	Background int // of them, those that nobody waited for
@@ -70,7 +69,7 @@ type tally struct {
 
 func (t *tally) add(u tally) {
 	t.Calls, t.Late, t.Cancelled, t.API, t.Managed = t.Calls+u.Calls, t.Late+u.Late, t.Cancelled+u.Cancelled, t.API+u.API, t.Managed+u.Managed
-	t.Refused, t.Refreshes, t.Background, t.Failed = append(t.Refused, u.Refused...), t.Refreshes+u.Refreshes, t.Background+u.Background, t.Failed+u.Failed
+	t.Refused, t.Refreshes, t.Background, t.Failed = t.Refused+u.Refused, t.Refreshes+u.Refreshes, t.Background+u.Background, t.Failed+u.Failed
 	t.Unavailable, t.Excuses, t.Errors = t.Unavailable+u.Unavailable, append(t.Excuses, u.Excuses...), append(t.Errors, u.Errors...)
 }
 
@@ -203,7 +202,7 @@ func (h *hammer) ask(ctx context.Context, org integrations.Option) {
 	err = errors.Join(err, res.Body.Close())
 	switch {
 	case err == nil && res.StatusCode == http.StatusUnauthorized:
-		h.count(func(t *tally) { t.Refused = append(t.Refused, time.Now()) })
+		h.count(func(t *tally) { t.Refused++ })
 	case err == nil && res.StatusCode != http.StatusOK:
 		err = errors.New("the API answered " + res.Status)
 	}
