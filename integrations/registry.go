@@ -85,6 +85,7 @@ type Registry struct {
 	// or access: theirs is the shorter key, which is found sooner.
 	slots     promap.Map[defName, slot]
 	moreSlots promap.Map[slotKey, slot]
+	shared    promap.Map[string, atomic.Pointer[sharedSource]] // by definition
 	rests     promap.Map[restKey, atomic.Int64]
 	tests     testLimit
 }

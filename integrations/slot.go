@@ -33,7 +33,7 @@ type bound struct {
 	def     *definition
 	effective
 
-	own, common source // nil: none
+	own, common *source // nil: none
 	seen        atomic.Pointer[Integration]
 }
 
@@ -43,7 +43,13 @@ type source struct {
 	oauthflow.Source
 }
 
-func (s source) exists() bool { return s.Source != nil }
+// sharedSource is a definition's integration-level connection, which answers for every
+// organization that has none.
+type sharedSource struct {
+	def    *definition
+	set    *settings
+	source *source
+}
 
 // slot finds the slot for a choice, or nil.
 func (r *Registry) slot(name string, c *choice) *slot {
@@ -111,26 +117,49 @@ func (r *Registry) connectSources(ctx context.Context, b *bound) error {
 	if d.OAuth == nil {
 		return nil
 	}
-	from := func(e *effective, key tokenstore.Key) source {
-		t := r.target(d, e, key)
-		t.Access = c.access
-		return source{t, r.flows.Source(t)}
-	}
 	shared := !c.personal() && d.fallsBack(c.scope.Org)
 	mints := d.OAuth.Flow == oauthflow.ClientCredentials
 	if !mints || c.scope.Org == "" || b.ownsCredentials(d, c.scope.Org) {
-		b.own = from(&b.effective, c.key(d))
+		b.own = r.source(d, &b.effective, c.key(d), c.access)
 		shared = shared && !mints
 	}
 	if !shared {
 		return nil
 	}
-	common, err := r.effective(ctx, d, "")
+	var err error
+	b.common, err = r.common(ctx, d, c.access)
+	return err
+}
+
+func (r *Registry) source(d *definition, e *effective, key tokenstore.Key, access oauthflow.Access) *source {
+	t := r.target(d, e, key)
+	t.Access = access
+	return &source{t, r.flows.Source(t)}
+}
+
+// common returns the source of d's integration-level connection.
+func (r *Registry) common(ctx context.Context, d *definition, access oauthflow.Access) (*source, error) {
+	_, set, err := r.settingsOf(ctx, d.id, "")
 	if err != nil {
-		return err
+		return nil, r.unread(ctx, d.Name, "", err)
 	}
-	b.common = from(common, tokenstore.Key{Definition: d.id})
-	return nil
+	kept := r.shared.Load(d.id)
+	if kept == nil {
+		kept = r.shared.LoadOrStore(d.id, new(atomic.Pointer[sharedSource]))
+	}
+	own := access == oauthflow.Access{}
+	if last := kept.Load(); own && last != nil && last.def == d && last.set == set {
+		return last.source, nil
+	}
+	e, err := r.effective(ctx, d, "")
+	if err != nil {
+		return nil, err
+	}
+	s := r.source(d, e, tokenstore.Key{Definition: d.id}, access)
+	if own {
+		kept.Store(&sharedSource{d, e.own, s})
+	}
+	return s, nil
 }
 
 // takes reports whether d has connections of such a kind: the client's own
@@ -170,7 +199,7 @@ func (sl *slot) warm(r *Registry) *Integration {
 	if in.snap == nil {
 		return in
 	}
-	if b.own.exists() {
+	if b.own != nil {
 		snap, known := b.own.Current()
 		switch {
 		case !known:
@@ -179,7 +208,7 @@ func (sl *slot) warm(r *Registry) *Integration {
 			return in.with(snap)
 		}
 	}
-	if !b.common.exists() {
+	if b.common == nil {
 		return nil
 	}
 	snap, _ := b.common.Current()
@@ -218,16 +247,16 @@ func (r *Registry) view(ctx context.Context, b *bound) (*Integration, error) {
 // snapshot returns a usable token of the first connection that exists.
 func (r *Registry) snapshot(ctx context.Context, b *bound) (*oauthflow.Snapshot, error) {
 	org := b.slot.choice.scope.Org
-	if b.own.exists() {
+	if b.own != nil {
 		snap, err := r.token(ctx, b.own)
 		switch {
 		case err == nil:
 			return snap, nil
-		case !errors.Is(err, oauthflow.ErrNotConnected) || !b.common.exists():
+		case !errors.Is(err, oauthflow.ErrNotConnected) || b.common == nil:
 			return nil, r.wrap(b.def, b.slot.choice, err)
 		}
 	}
-	if !b.common.exists() {
+	if b.common == nil {
 		return nil, &Error{Integration: b.def.Name, Org: org, Status: tokenstore.NotConnected, Kind: ErrNotConnected,
 			Detail: "the organization has no mapping, and the definition allows no fallback; an administrator sets its entity id"}
 	}
@@ -239,7 +268,7 @@ func (r *Registry) snapshot(ctx context.Context, b *bound) (*oauthflow.Snapshot,
 }
 
 // token returns a source's token, renewed if need be.
-func (r *Registry) token(ctx context.Context, s source) (*oauthflow.Snapshot, error) {
+func (r *Registry) token(ctx context.Context, s *source) (*oauthflow.Snapshot, error) {
 	snap, known := s.Current()
 	switch {
 	case !known:
@@ -251,8 +280,8 @@ func (r *Registry) token(ctx context.Context, s source) (*oauthflow.Snapshot, er
 }
 
 // sourceOf returns the source that a token came from.
-func (b *bound) sourceOf(snap *oauthflow.Snapshot) source {
-	if b.common.exists() && (!b.own.exists() || snap.Key() != b.own.target.Key) {
+func (b *bound) sourceOf(snap *oauthflow.Snapshot) *source {
+	if b.common != nil && (b.own == nil || snap.Key() != b.own.target.Key) {
 		return b.common
 	}
 	return b.own

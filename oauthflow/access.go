@@ -72,8 +72,10 @@ func (w want) about(c *tokenstore.Connection, t *tokens) want {
 	}
 	w.generation = c.Generation
 	if w.slot != "" && t != nil {
-		a, ok := t.access[w.slot]
-		w.stored = accessTimes{ok, a.obtained, a.expires}
+		w.stored = accessTimes{}
+		if a := t.access[w.slot]; a != nil {
+			w.stored = accessTimes{true, a.obtained, a.expires}
+		}
 	}
 	return w
 }
@@ -81,7 +83,7 @@ func (w want) about(c *tokenstore.Connection, t *tokens) want {
 // born returns the generation that a slot's access token came with.
 func (t *tokens) born(c *tokenstore.Connection, slot string) int64 {
 	if t != nil {
-		if a, ok := t.access[slot]; ok {
+		if a := t.access[slot]; a != nil {
 			return cmp.Or(a.generation, c.Generation)
 		}
 	}

@@ -167,7 +167,7 @@ func TestTokensSealedBeforeThereWereSlotsOpen(t *testing.T) {
 }
 
 func TestSlotsThatHaveEndedAreDropped(t *testing.T) {
-	tok := &tokens{access: map[string]accessToken{
+	tok := &tokens{access: map[string]*accessToken{
 		"":             {},
 		"live\n":       {obtained: at(-time.Hour), expires: at(time.Hour)},
 		"unknown\n":    {obtained: at(-time.Hour)},

@@ -20,6 +20,8 @@ type Handle struct {
 	epoch atomic.Uint64 // rises when the change feed names the key
 	used  atomic.Int64  // about when somebody asked for the token last, in Unix seconds
 
+	sources atomic.Pointer[source] // those that were asked for; a list
+
 	// unsaved are tokens that the store has not taken yet; nil usually.
 	unsaved atomic.Pointer[unsaved]
 

@@ -68,7 +68,7 @@ func (m *Manager) Import(ctx context.Context, t Target, tok Imported) (*tokensto
 		return nil, err
 	}
 	now, obtained := time.Now(), startStopwatch()
-	brought := &tokens{refresh: tok.RefreshToken, access: map[string]accessToken{}, extra: cleanExtra(tok.Extra)}
+	brought := &tokens{refresh: tok.RefreshToken, access: map[string]*accessToken{}, extra: cleanExtra(tok.Extra)}
 	g := grant{
 		id: uuid.NewString(), entityID: t.EntityID, clientID: t.Client.ClientID, tokenHost: host, fingerprint: t.Fingerprint,
 		by: tok.Actor, requested: t.Client.Scopes, imported: true, replace: tok.Replace, anotherAccountOK: tok.Replace,
@@ -85,7 +85,7 @@ func (m *Manager) Import(ctx context.Context, t Target, tok Imported) (*tokensto
 		if tok.TokenType != "" && !strings.EqualFold(tok.TokenType, kind) {
 			kind = tok.TokenType
 		}
-		brought.access[""] = accessToken{secret: tok.AccessToken, kind: kind}
+		brought.access[""] = &accessToken{secret: tok.AccessToken, kind: kind}
 		g.access = true
 		if !tok.ExpiresAt.IsZero() {
 			g.lifetime = tok.ExpiresAt.Sub(now) // the store's clock may be another

@@ -160,9 +160,8 @@ func (a *arrival) follows(t *tokens, generation int64, problem *failure) {
 
 // receive says what a reply holds.
 func receive(reply *Reply, t *tokens, generation int64) received {
-	_, own := t.access[""]
 	return received{
-		generation: generation, access: own, refresh: !t.refresh.IsZero(),
+		generation: generation, access: t.access[""] != nil, refresh: !t.refresh.IsZero(),
 		lifetime: reply.Lifetime, expiresAt: reply.ExpiresAt, scopes: reply.Scopes,
 	}
 }

@@ -32,7 +32,9 @@ type Config struct {
 	Logger *slog.Logger
 
 	// Staleness is how old this process's knowledge of a connection may be before
-	// the record is read again, while [Manager.Run] follows changes. Default 1 s.
+	// the record is read again, while [Manager.Run] follows changes. Default 1 s. With
+	// a Store that tells of writes (a [tokenstore.Notifier]) changes are seen at once,
+	// and this is what holds when it does not: more means fewer looks in vain.
 	Staleness time.Duration
 	// Also is called at each look of [Manager.Run], after the change feed was read.
 	// The look counts only if it returns nil, so whatever it follows is as recent as
@@ -78,7 +80,6 @@ type Manager struct {
 	log       *slog.Logger
 	requester *Requester
 	handles   promap.Map[tokenstore.Key, Handle]
-	sources   sourceMap
 	mints     mints
 	breakers  breakers
 	counters  counters

@@ -144,7 +144,7 @@ func (f *minting) landed(reply *Reply, sent stopwatch) change {
 	c := &tokenstore.Connection{Key: f.t.Key, ReadAt: now}
 	r.stamp(c, now)
 	r.put(c, now, sent.elapsed())
-	tok := &tokens{access: map[string]accessToken{"": {secret: reply.AccessToken, kind: reply.TokenType}}, extra: reply.Extra}
+	tok := &tokens{access: map[string]*accessToken{"": {secret: reply.AccessToken, kind: reply.TokenType}}, extra: reply.Extra}
 	snap := newSnapshot(c, tok, "", now)
 	e.state = c.Clone() // what a snapshot holds never changes
 	e.snap.Store(snap)

@@ -13,7 +13,7 @@ import (
 type Snapshot struct {
 	conn       *tokenstore.Connection // never changed
 	tok        *tokens
-	access     accessToken
+	access     *accessToken
 	scopes     []string
 	generation int64
 
@@ -26,8 +26,8 @@ type Snapshot struct {
 // the store's clock into this machine's: at is an instant before the record was
 // read, so no token lives longer here than there.
 func newSnapshot(c *tokenstore.Connection, t *tokens, slot string, at time.Time) *Snapshot {
-	a, ok := t.access[slot]
-	if !ok || slot == "" && !c.HasAccessToken {
+	a := t.access[slot]
+	if a == nil || slot == "" && !c.HasAccessToken {
 		return nil
 	}
 	s := &Snapshot{conn: c, tok: t, access: a, scopes: a.scopes, generation: t.born(c, slot)}

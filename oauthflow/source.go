@@ -4,7 +4,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/bifrost-go/bifrost/internal/promap"
 	"github.com/bifrost-go/bifrost/tokenstore"
 )
 
@@ -27,14 +26,6 @@ func (i *identity) fits(c *tokenstore.Connection) bool {
 		(c.Fingerprint == i.fingerprint || c.Fingerprint == "" || i.fingerprint == "")
 }
 
-type sourceKey struct {
-	key    tokenstore.Key
-	access Access
-	identity
-}
-
-type sourceMap = promap.Map[sourceKey, source]
-
 // source is the [Source] of a target whose tokens are stored. It is bound to what
 // the target's definition says: once that has changed, a grant from before is not
 // current for the new target's source, however warm it is.
@@ -43,6 +34,7 @@ type source struct {
 	slot string
 	identity
 	last atomic.Pointer[sourced]
+	next *source // of h
 }
 
 // sourced is what a source makes of one reading of the record.
@@ -67,11 +59,27 @@ func (m *Manager) Source(t Target) Source {
 	if err != nil || t.Access.Validate() != nil {
 		return unsourced{}
 	}
-	key := sourceKey{t.Key, t.Access, identity{t.EntityID, t.Client.ClientID, host, t.Fingerprint}}
-	if s := m.sources.Load(key); s != nil {
-		return s
+	return m.Handle(t.Key).source(t.Access.slot(), identity{t.EntityID, t.Client.ClientID, host, t.Fingerprint})
+}
+
+// source returns h's source for a slot and an identity. Most have one.
+func (h *Handle) source(slot string, id identity) *source {
+	var made *source
+	for {
+		first := h.sources.Load()
+		for s := first; s != nil; s = s.next {
+			if s.slot == slot && s.identity == id {
+				return s
+			}
+		}
+		if made == nil {
+			made = &source{h: h, slot: slot, identity: id}
+		}
+		made.next = first
+		if h.sources.CompareAndSwap(first, made) {
+			return made
+		}
 	}
-	return m.sources.LoadOrStore(key, &source{h: m.Handle(t.Key), slot: t.Access.slot(), identity: key.identity})
 }
 
 // Current implements [Source].

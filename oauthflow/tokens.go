@@ -25,11 +25,12 @@ const (
 type tokens struct {
 	refresh tokenstore.Secret
 	// access has one slot per scope and audience; "" is what the grant itself is for.
-	access map[string]accessToken
+	// Pointers, because a map makes room for eight values at once, and most have one.
+	access map[string]*accessToken
 	extra  map[string]json.RawMessage
 }
 
-// accessToken is the content of one slot.
+// accessToken is the content of one slot. It is never changed once made.
 type accessToken struct {
 	secret tokenstore.Secret
 	kind   string // token_type
@@ -70,7 +71,7 @@ type sealedAccess struct {
 // token does for a provider that does not rotate; the slot's own access token does
 // not. The other slots stay with what is known of them.
 func (t *tokens) merge(r *Reply, slot string, obtained time.Time) *tokens {
-	next := &tokens{extra: map[string]json.RawMessage{}, access: map[string]accessToken{}}
+	next := &tokens{extra: map[string]json.RawMessage{}, access: map[string]*accessToken{}}
 	if t != nil {
 		next.refresh = t.refresh
 		maps.Copy(next.extra, t.extra)
@@ -81,7 +82,7 @@ func (t *tokens) merge(r *Reply, slot string, obtained time.Time) *tokens {
 	}
 	delete(next.access, slot)
 	if !r.AccessToken.IsZero() {
-		a := accessToken{secret: r.AccessToken, kind: r.TokenType}
+		a := &accessToken{secret: r.AccessToken, kind: r.TokenType}
 		if slot != "" {
 			a.obtained, a.expires = obtained, expiry(r, obtained)
 			a.scopes, a.extra = r.Scopes, r.Extra
@@ -106,7 +107,7 @@ func expiry(r *Reply, obtained time.Time) time.Time {
 // bound drops the slots that ended long before now, and of too many those that were
 // obtained longest ago; but neither the grant's own nor keep.
 func (t *tokens) bound(keep string, now time.Time) {
-	maps.DeleteFunc(t.access, func(slot string, a accessToken) bool {
+	maps.DeleteFunc(t.access, func(slot string, a *accessToken) bool {
 		return slot != "" && slot != keep && !a.expires.IsZero() && now.Sub(a.expires) > arrivalPause && now.Sub(a.obtained) > arrivalPause
 	})
 	var others []string
@@ -160,9 +161,9 @@ func openTokens(ctx context.Context, s *tokenstore.Sealer, c *tokenstore.Connect
 		// The decoder's error may quote the text.
 		return nil, fmt.Errorf("oauthflow: the sealed tokens of generation %d have a form this version does not know", c.Generation)
 	}
-	t := &tokens{refresh: tokenstore.NewSecret(string(form.Refresh)), extra: form.Extra, access: map[string]accessToken{}}
+	t := &tokens{refresh: tokenstore.NewSecret(string(form.Refresh)), extra: form.Extra, access: make(map[string]*accessToken, len(form.Access))}
 	for slot, a := range form.Access {
-		t.access[slot] = accessToken{
+		t.access[slot] = &accessToken{
 			secret: tokenstore.NewSecret(string(a.Token)), kind: a.Type, generation: cmp.Or(a.Generation, c.Generation),
 			obtained: a.Obtained, expires: a.Expires, scopes: a.Scopes, extra: a.Extra,
 		}
