@@ -117,6 +117,8 @@ func problemOf(err error) *problem {
 		return statusFor(http.StatusConflict, "not-failed", "Only executions that failed, timed out or were cancelled can be retried.")
 	case errors.Is(err, workflow.ErrNotStarted):
 		return statusFor(http.StatusServiceUnavailable, "unavailable", "Bifrost is not started: the program must call bf.Start(ctx).")
+	case errors.Is(err, workflow.ErrUnavailable):
+		return statusFor(http.StatusServiceUnavailable, "unavailable", "The store is not available. Try again.")
 	case errors.Is(err, workflow.ErrClosed), errors.Is(err, oauthflow.ErrClosed):
 		return statusFor(http.StatusServiceUnavailable, "unavailable", "This server is stopping. Try again.")
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

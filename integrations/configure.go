@@ -199,7 +199,7 @@ func (r *Registry) setSettings(ctx context.Context, d *definition, org, actor, k
 		case errors.As(err, &gone):
 			return record, err
 		case err != nil:
-			return record, fmt.Errorf("integrations: store settings for %s: %w", d.Name, err)
+			return record, r.unwritten(ctx, d.Name, org, err)
 		}
 		if err := r.sync(ctx); err != nil { // it is written; the feed brings it later
 			r.alarm(ctx, err)

@@ -3,7 +3,6 @@ package integrations
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/google/uuid"
 
@@ -155,7 +154,7 @@ func (r *Registry) write(ctx context.Context, d Definition, by authority, record
 	case err == nil, errors.Is(err, ErrConflict), errors.Is(err, ErrNameTaken), ctx.Err() != nil:
 		return stored, err
 	}
-	return stored, fmt.Errorf("integrations: store definition %s: %w", d.Name, err)
+	return stored, r.unwritten(ctx, d.Name, d.Org, err)
 }
 
 // written returns the status of a definition that was just stored. That is done: if

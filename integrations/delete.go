@@ -52,7 +52,7 @@ func (r *Registry) Delete(ctx context.Context, name, actor string, opts ...Optio
 			continue
 		}
 		if err != nil {
-			return Removal{}, fmt.Errorf("integrations: delete %s: %w", d.Name, err)
+			return Removal{}, r.unwritten(ctx, d.Name, d.Org, err)
 		}
 		return r.departed(ctx, &gone), nil
 	}

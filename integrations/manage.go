@@ -3,7 +3,6 @@ package integrations
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/bifrost-go/bifrost/internal/scope"
 	"github.com/bifrost-go/bifrost/oauthflow"
@@ -43,7 +42,7 @@ func (r *Registry) Connect(ctx context.Context, name string, o ConnectOptions, o
 	case errors.Is(err, oauthflow.ErrGone):
 		return nil, &Error{Integration: d.Name, Org: c.scope.Org, Kind: ErrNotFound, Detail: "somebody has deleted it meanwhile"}
 	case err != nil:
-		return nil, fmt.Errorf("integrations: connect %s: %w", d.Name, err)
+		return nil, r.wrap(d, c, err)
 	}
 	return started, nil
 }

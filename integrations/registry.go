@@ -217,6 +217,20 @@ func (r *Registry) unread(ctx context.Context, name, org string, err error) erro
 	return &Error{Integration: name, Org: org, Kind: ErrUnavailable, Err: err, Detail: "the store cannot be read"}
 }
 
+// unwritten is the error for a change that a store has not confirmed. Its answers,
+// and ours within a transaction, stay what they are.
+func (r *Registry) unwritten(ctx context.Context, name, org string, err error) error {
+	var answer *Error
+	switch {
+	case errors.As(err, &answer), errors.Is(err, ErrConflict):
+		return err
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	r.cfg.Logger.ErrorContext(ctx, "integrations: the store has not confirmed a change", "integration", name, "org", org, "error", err)
+	return &Error{Integration: name, Org: org, Kind: ErrUnavailable, Err: err, Detail: "the store has not confirmed the change; look before it is repeated"}
+}
+
 // Target implements oauthflow.Targets: what is needed to talk to the provider on
 // behalf of a stored connection.
 func (r *Registry) Target(ctx context.Context, key tokenstore.Key) (oauthflow.Target, error) {

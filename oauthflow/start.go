@@ -84,7 +84,12 @@ func (m *Manager) Start(ctx context.Context, t Target, o StartOptions) (*Started
 	}
 	expires := time.Now().Add(m.cfg.FlowLife)
 	if _, err := m.cfg.Store.PutFlow(ctx, flow, m.cfg.FlowLife, m.cfg.MaxOpenFlows); err != nil {
-		return nil, fmt.Errorf("oauthflow: start: %w", err)
+		err = m.unread(ctx, t, err)
+		var e *ConnectionError
+		if errors.As(err, &e) {
+			e.Message = "the token store has not confirmed the flow; start another one"
+		}
+		return nil, err
 	}
 	if err := m.confirm(ctx, t.Key); errors.Is(err, ErrGone) {
 		// Whoever deleted the definition did not see the flow, which must not stay.

@@ -1,6 +1,7 @@
 package workflow
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -30,9 +31,20 @@ var (
 	ErrNotFailed = errors.New("workflow: only executions that failed, timed out or were cancelled can be retried")
 	// ErrFinished: the execution is finished, so there is nothing to cancel.
 	ErrFinished = errors.New("workflow: the execution is finished already")
+	// ErrUnavailable: the store could not be read, or has not confirmed a write. It may
+	// work later; what the store said is behind it.
+	ErrUnavailable = errors.New("workflow: the store is not available")
 	// ErrBadCursor: the cursor is not one that Executions returned.
 	ErrBadCursor = errors.New("workflow: bad cursor; use Page.Next of the page before, or an empty one to start")
 )
+
+// stored tells a fault of the store from its answers, and from the caller's leaving.
+func stored(err error) error {
+	if err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
 
 // InputError says which parts of an input do not fit the workflow's input
 // schema. Nothing was queued. Values of the input are not repeated, unless a type

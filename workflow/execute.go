@@ -72,7 +72,7 @@ func At(t time.Time) ExecuteOption {
 //
 // Errors: [ErrUnknown], [ErrNoOrg], [ErrInvalidOrg], [ErrForbiddenOrg],
 // [*InputError], [ErrInvalidRunAt], [ErrInvalidKey], [ErrKeyReused],
-// [ErrNotStarted], [ErrClosed], and faults of the store. After those the execution
+// [ErrNotStarted], [ErrClosed], and [ErrUnavailable]. After that the execution
 // may have been queued all the same; with a Key the request can be repeated.
 func (r *Registry) Execute(ctx context.Context, name string, req ExecuteRequest) (*Record, error) {
 	d := r.definition(name)
@@ -271,7 +271,7 @@ func (r *Registry) latest(ctx context.Context, rec *Record) (*Record, error) {
 	defer cancel()
 	now, err := r.cfg.Store.Get(ctx, rec.ID)
 	if err != nil {
-		return rec, err
+		return rec, stored(err)
 	}
 	return now, nil
 }

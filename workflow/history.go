@@ -40,7 +40,8 @@ func (r *Registry) Execution(ctx context.Context, id string) (*Record, error) {
 	if !isID(id) {
 		return nil, ErrNotFound
 	}
-	return r.cfg.Store.Get(ctx, id)
+	rec, err := r.cfg.Store.Get(ctx, id)
+	return rec, stored(err)
 }
 
 // Executions returns executions that match, newest first. An empty cursor starts
@@ -62,7 +63,7 @@ func (r *Registry) Executions(ctx context.Context, f Filter, cursor string) (Pag
 	}
 	items, err := r.cfg.Store.List(ctx, m, cursor, limit+1)
 	if err != nil {
-		return Page{}, err
+		return Page{}, stored(err)
 	}
 	page := Page{Items: items}
 	if len(items) > limit {
@@ -79,5 +80,6 @@ func (r *Registry) Logs(ctx context.Context, id string) ([]Log, error) {
 	if !isID(id) {
 		return nil, nil
 	}
-	return r.cfg.Store.Logs(ctx, id)
+	lines, err := r.cfg.Store.Logs(ctx, id)
+	return lines, stored(err)
 }

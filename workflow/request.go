@@ -30,7 +30,7 @@ func (req *ExecuteRequest) check() error {
 // sameRequest returns the execution of a key if it was submitted with this input.
 func sameRequest(rec *Record, input json.RawMessage, err error) (*Record, error) {
 	if err != nil {
-		return nil, err
+		return nil, stored(err)
 	}
 	if !sameJSON(rec.Input, input) {
 		return nil, ErrKeyReused
