@@ -1,0 +1,20 @@
+package oauthflow
+
+import (
+	"context"
+
+	"github.com/bifrost-go/bifrost/tokenstore"
+)
+
+// StoredTokens opens what a record holds: the refresh token and the grant's own
+// access token, empty where there is none.
+func StoredTokens(ctx context.Context, s *tokenstore.Sealer, c *tokenstore.Connection) (refresh, access string, err error) {
+	if c.Sealed == nil {
+		return "", "", nil
+	}
+	t, err := openTokens(ctx, s, c)
+	if err != nil {
+		return "", "", err
+	}
+	return t.refresh.Reveal(), t.access[""].secret.Reveal(), nil
+}
