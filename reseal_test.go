@@ -181,7 +181,7 @@ func TestChangingKeysUnderLoad(t *testing.T) {
 // A process kills itself in the middle of sealing again, at each place between two
 // writes; the next one goes on. Then two do it at once.
 func TestKilledWhileResealing(t *testing.T) {
-	const orgs = 8
+	const orgs = 12
 	dir := t.TempDir()
 	s := openSite(t, dir, oldKey, nil)
 	_, err := s.Integrations.Create(t.Context(), described("Graph", "", 1), "admin")
@@ -192,9 +192,15 @@ func TestKilledWhileResealing(t *testing.T) {
 			integrations.ImportOptions{Actor: "admin"}, integrations.Org(fmt.Sprint("org", i)))
 		require.NoError(t, err)
 	}
-	cfg := registryConfig{Dir: dir, Keys: newKey + "," + oldKey, Task: "reseal", Point: 5}
+	cfg := registryConfig{Dir: dir, Keys: newKey + "," + oldKey, Task: "reseal"}
 	var killed []string
-	for told := (<-startChild(t, cfg).lines); told != "done"; told = <-startChild(t, cfg).lines {
+	for {
+		cfg.Point += 3 // later and later, because many writes begin before one ends
+		told := <-startChild(t, cfg).lines
+		if told == "done" {
+			break
+		}
+		require.Contains(t, told, "killed", "the child has failed")
 		killed = append(killed, told)
 		if !strings.HasSuffix(told, "after DeleteKeyCheck") {
 			require.ErrorIs(t, s.newError(t, s.db, newKey), tokenstore.ErrUnknownKey, told)
