@@ -16,6 +16,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -131,7 +132,8 @@ type site struct {
 	dir      string
 	provider *oauthtest.Provider // of the application "client" with its secret
 
-	meanwhile func() // called before each request to the provider, unless nil
+	meanwhile func()       // called before each request to the provider, unless nil
+	asking    sync.RWMutex // for reading while the provider is asked
 }
 
 const (
@@ -175,6 +177,8 @@ func openSite(t *testing.T, dir, keys string, wrap func(*sqlite.DB) bifrost.Stor
 func (s *site) provide(t *testing.T, secret string) {
 	t.Helper()
 	var err error
+	s.asking.Lock() // one provider at a time may use the file
+	defer s.asking.Unlock()
 	s.provider, err = oauthtest.New(oauthtest.Config{
 		URL: login, StateFile: filepath.Join(s.dir, providerFile), Clients: []oauthtest.Client{{ID: "client", Secret: secret}},
 	})
@@ -186,6 +190,8 @@ func (s *site) RoundTrip(req *http.Request) (*http.Response, error) {
 	if s.meanwhile != nil {
 		s.meanwhile()
 	}
+	s.asking.RLock()
+	defer s.asking.RUnlock()
 	return s.provider.RoundTripper().RoundTrip(req)
 }
 
