@@ -19,6 +19,7 @@
 //     client (breaker.go).
 //   - [Manager.Disconnect], [Manager.Remove], [Manager.Import] and [Manager.Export] end, move in
 //     and move out connections.
+//   - [Manager.Reseal] moves everything to the newest sealing key, beside all of that.
 //   - [Config].Events, [Tracer] and [Manager.Stats] say what happens, to whatever collects that.
 //
 // The refresh protocol is a set of pure functions over tokenstore.Connection

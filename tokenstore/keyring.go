@@ -32,8 +32,9 @@ type SealingKey struct {
 }
 
 // Keyring is the built-in [AEAD]: AES-256-GCM under the first of its keys, opened
-// with whichever key a ciphertext names. To rotate, put a new key in front and
-// keep the old ones. It prints as its key ids and is safe for concurrent use.
+// with whichever key a ciphertext names. To change keys, put a new one in front and
+// keep the old ones until everything was sealed again; see bifrost's Reseal. It prints
+// as its key ids and is safe for concurrent use.
 type Keyring struct {
 	ids  []string
 	keys map[string]cipher.AEAD

@@ -1,10 +1,14 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
+	"sync"
 
+	"github.com/bifrost-go/bifrost"
 	"github.com/bifrost-go/bifrost/tokenstore"
 )
 
@@ -35,6 +39,30 @@ func (s *settings) keyring() (*tokenstore.Keyring, error) {
 		return nil, fmt.Errorf("the sealing key in %s is damaged (%w): put it back from a backup; without it what the database holds cannot be read", path, err)
 	}
 	return ring, nil
+}
+
+// reseal ends a change of keys, if there is more than one: beside the serving, and
+// until it is done or stop is called. With the same keys again there is nothing to do.
+func reseal(ctx context.Context, bf *bifrost.Bifrost, keys *tokenstore.Keyring, log *slog.Logger) (stop func()) {
+	if len(keys.KeyIDs()) == 1 {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var work sync.WaitGroup
+	work.Go(func() {
+		switch done, err := bf.Reseal(ctx); {
+		case ctx.Err() != nil: // the next start goes on
+		case err != nil:
+			log.Error("quickstart: the old sealing keys are still needed", "error", err)
+		default:
+			log.Info("quickstart: everything is sealed with the newest key; ten minutes from now take the others out of BIFROST_KEY",
+				"newest", keys.KeyIDs()[0], "retired", done.Retired)
+		}
+	})
+	return func() {
+		cancel()
+		work.Wait()
+	}
 }
 
 // missing reports whether there is no such file, or nothing in it.

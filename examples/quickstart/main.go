@@ -91,6 +91,7 @@ func run(ctx context.Context, getenv func(string) string, out, logs io.Writer) (
 	if err := bf.Start(context.WithoutCancel(ctx)); err != nil {
 		return err
 	}
+	defer reseal(ctx, bf, keys, log)()
 	s.welcome(out, provider)
 	return serve(ctx, listener, routes(bf, s, log))
 }
