@@ -120,13 +120,13 @@ func (h *Handler) getIntegration(w http.ResponseWriter, r *http.Request, c calle
 	return writeJSON(w, http.StatusOK, v)
 }
 
-// refresh renews the scope's own connection now.
+// refresh renews the scope's own connection now, five times a minute at most.
 func (h *Handler) refresh(w http.ResponseWriter, r *http.Request, c caller) error {
 	name := h.pathValue(r, "integration")
 	if err := noFields(r); err != nil {
 		return err
 	}
-	s, err := h.bf.Integrations.Refresh(r.Context(), name, c.options()...)
+	s, err := h.bf.Integrations.RefreshByHand(r.Context(), name, c.options()...)
 	if fromPage(r) {
 		return h.backToIntegrations(w, r, c, name, noteRefreshed, err)
 	}

@@ -3,6 +3,7 @@ package integrations
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/bifrost-go/bifrost/internal/scope"
 	"github.com/bifrost-go/bifrost/oauthflow"
@@ -77,7 +78,31 @@ func (r *Registry) Refresh(ctx context.Context, name string, opts ...Option) (St
 	if err != nil {
 		return Status{}, err
 	}
-	if _, err = r.flows.Renew(ctx, t, oauthflow.AnyGeneration); err != nil {
+	return r.refresh(ctx, d, c, t)
+}
+
+// RefreshByHand is Refresh for a button that many may press: after five of a
+// connection within a minute nothing is sent for it. Then the status is returned as it
+// is while the connection works, and ErrBusy while its refreshes fail.
+func (r *Registry) RefreshByHand(ctx context.Context, name string, opts ...Option) (Status, error) {
+	d, c, t, err := r.own(ctx, name, opts)
+	if err != nil {
+		return Status{}, err
+	}
+	if wait := r.refreshes.take(restKey{t.Key, t.Access}, time.Now()); wait > 0 {
+		switch st, err := r.status(ctx, d, c); {
+		case err != nil || st.Status == tokenstore.Active:
+			return st, err
+		case st.Status != tokenstore.ReauthRequired: // else nothing is sent anyway
+			return Status{}, &Error{Integration: d.Name, Org: c.scope.Org, Kind: ErrBusy, RetryAfter: wait,
+				Detail: "a connection can be refreshed by hand five times a minute"}
+		}
+	}
+	return r.refresh(ctx, d, c, t)
+}
+
+func (r *Registry) refresh(ctx context.Context, d *definition, c choice, t oauthflow.Target) (Status, error) {
+	if _, err := r.flows.Renew(ctx, t, oauthflow.AnyGeneration); err != nil {
 		return Status{}, r.wrap(d, c, err)
 	}
 	return r.status(ctx, d, c)

@@ -87,7 +87,8 @@ type Registry struct {
 	moreSlots promap.Map[slotKey, slot]
 	shared    promap.Map[string, atomic.Pointer[sharedSource]] // by definition
 	rests     promap.Map[restKey, atomic.Int64]
-	tests     testLimit
+	tests     handLimit
+	refreshes handLimit
 }
 
 // New makes a registry. It starts nothing; see [Registry.Run].

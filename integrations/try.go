@@ -3,16 +3,10 @@ package integrations
 import (
 	"context"
 	"net/http"
-	"sync"
 	"time"
 )
 
-const (
-	// testLimitCount tests of one connection are made within testLimitSpan.
-	testLimitCount = 5
-	testLimitSpan  = time.Minute
-	testTimeout    = 15 * time.Second
-)
+const testTimeout = 15 * time.Second
 
 // TestResult is what came of a test. The body of the API's answer is not read:
 // whoever may test a connection must not see by that what it can reach.
@@ -63,32 +57,4 @@ func (r *Registry) Test(ctx context.Context, name string, opts ...Option) (TestR
 	result.HTTPStatus = res.StatusCode
 	result.OK = res.StatusCode >= 200 && res.StatusCode <= 299
 	return result, nil
-}
-
-// testLimit counts tests by connection. The zero value is ready.
-type testLimit struct {
-	mu   sync.Mutex
-	made map[restKey][]time.Time
-}
-
-// take counts a test, or says how long to wait for the next.
-func (l *testLimit) take(key restKey, now time.Time) (wait time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for k, times := range l.made { // what is over is forgotten, so the map stays small
-		for len(times) > 0 && now.Sub(times[0]) >= testLimitSpan {
-			times = times[1:]
-		}
-		if l.made[k] = times; len(times) == 0 {
-			delete(l.made, k)
-		}
-	}
-	if times := l.made[key]; len(times) >= testLimitCount {
-		return testLimitSpan - now.Sub(times[0])
-	}
-	if l.made == nil {
-		l.made = map[restKey][]time.Time{}
-	}
-	l.made[key] = append(l.made[key], now)
-	return 0
 }
