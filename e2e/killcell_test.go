@@ -25,11 +25,13 @@ import (
 // killClient is what a case's provider knows.
 var killClient = oauthtest.Client{ID: "kill", Secret: "kill-secret", PKCEOptional: true}
 
-// killWindow is how long a provider with a grace window accepts a token again.
-const killWindow = 30 * time.Second
-
-// killSlack is what a busy machine may add to a time that is measured here.
+// killSlack is what a machine may add to a time that is measured here, beside what
+// the case's preparation took: that shows how busy the machine is.
 const killSlack = 2 * time.Second
+
+// preparing bounds how many cases make databases and start processes at a time, so
+// that those who look at the clock have something of the machine, too.
+var preparing = make(chan struct{}, 4)
 
 // cell is a case while it runs. This process is the survivor.
 type cell struct {
@@ -44,8 +46,9 @@ type cell struct {
 	target   oauthflow.Target
 
 	old     string    // the first access token
-	oldEnds time.Time // by this machine's clock
+	oldEnds time.Time // by the database's clock, which is this machine's
 	asked   time.Time // when the victim was told to renew
+	slack   time.Duration
 }
 
 // run is one case.
@@ -83,6 +86,9 @@ func (c killCase) run(t *testing.T) {
 // begin starts the provider and the victim, and connects an account.
 func (c killCase) begin(t *testing.T) *cell {
 	t.Helper()
+	preparing <- struct{}{}
+	defer func() { <-preparing }()
+	start := time.Now()
 	x := &cell{killCase: c, arrived: make(chan struct{})}
 	x.provider, x.urls = newOAuthTest(t, oauthtest.Config{
 		Clients: []oauthtest.Client{killClient}, Rotation: c.kind.rotation, Grace: killWindow,
@@ -98,10 +104,7 @@ func (c killCase) begin(t *testing.T) *cell {
 		}))
 	}
 	where := databases[c.store](t)
-	setup := killSetup{Keys: tokenstore.GenerateKey(), TokenURL: x.urls.TokenURL, Policy: c.kind.policy}
-	if setup.Policy == oauthflow.Grace {
-		setup.Grace = killWindow
-	}
+	setup := killSetup{Keys: tokenstore.GenerateKey(), TokenURL: x.urls.TokenURL, Policy: c.kind.policy, Grace: c.kind.window}
 	var err error
 	x.store, err = openDatabase(t.Context(), where)
 	require.NoError(t, err)
@@ -116,6 +119,7 @@ func (c killCase) begin(t *testing.T) *cell {
 	x.victim = startChild(t, "victim", victimConfig{Database: where, Place: c.place, Setup: setup})
 	require.Equal(t, "ready", x.victim.hear(t))
 	x.connect(t)
+	x.slack = killSlack + time.Since(start)
 	return x
 }
 
@@ -136,11 +140,12 @@ func (x *cell) connect(t *testing.T) {
 		"grant_type": {"authorization_code"}, "code": {u.Query().Get("code")}, "redirect_uri": {callback},
 	}})
 	require.NoError(t, err)
-	x.old, x.oldEnds = reply.AccessToken.Reveal(), time.Now().Add(x.life())
-	_, err = x.m.Import(ctx, x.target, oauthflow.Imported{Tokens: oauthflow.Tokens{
-		AccessToken: reply.AccessToken, RefreshToken: reply.RefreshToken, ExpiresAt: x.oldEnds,
+	c, err := x.m.Import(ctx, x.target, oauthflow.Imported{Tokens: oauthflow.Tokens{
+		AccessToken: reply.AccessToken, RefreshToken: reply.RefreshToken, ExpiresAt: time.Now().Add(x.life()),
 	}})
 	require.NoError(t, err)
+	// A little earlier, by what the way to the database took.
+	x.old, x.oldEnds = reply.AccessToken.Reveal(), c.ExpiresAt
 }
 
 // stand lets the victim renew, and returns when it stands at its place.
@@ -228,7 +233,7 @@ func (x *cell) requirePresentations(t *testing.T) {
 			continue // the victim's
 		}
 		require.False(t, r.At.Before(x.asked.Add(killTiming.Attempt)), "before the attempt's deadline:\n%s", x.journal())
-		if x.kind.policy == oauthflow.Ask {
+		if x.kind.asks() {
 			require.False(t, r.At.Before(x.oldEnds), "while the old access token works:\n%s", x.journal())
 		}
 	}
@@ -266,6 +271,9 @@ func (x *cell) requireEnd(t *testing.T) {
 	if want.end != endLost {
 		requests++
 		s, err := x.m.Renew(ctx, x.target, generation)
+		for te := new(oauthflow.TokenError); errors.As(err, &te) && !te.Sent; { // the machine was too slow
+			s, err = x.m.Renew(ctx, x.target, generation)
+		}
 		if want.end == endWorks {
 			require.NoError(t, err, x.journal())
 			x.requireUsable(t, s.AccessToken().Reveal())
@@ -355,14 +363,16 @@ func (x *cell) requireAnswers(t *testing.T, all []answer) {
 	if late.Before(x.oldEnds) {
 		late = x.oldEnds
 	}
+	decided := false
 	for _, a := range all {
 		var ce *oauthflow.ConnectionError
+		var te *oauthflow.TokenError
 		switch {
 		case a.err == nil && a.token == x.old:
-			require.False(t, a.to.After(x.oldEnds.Add(killSlack)), "an access token that has ended")
-			require.Less(t, a.to.Sub(a.from), killSlack, "nobody waits while the old access token is usable")
+			require.False(t, a.to.After(x.oldEnds.Add(x.slack)), "an access token that has ended")
+			require.Less(t, a.to.Sub(a.from), x.slack, "nobody waits while the old access token is usable")
 			continue
-		case a.from.Before(x.oldEnds.Add(-killSlack)):
+		case a.from.Before(x.oldEnds.Add(-x.slack / 2)):
 			require.NoError(t, a.err, "while the old access token is usable")
 		case a.err == nil:
 		case errors.As(a.err, &ce) && errors.Is(ce.Kind, oauthflow.ErrReauthRequired):
@@ -370,11 +380,18 @@ func (x *cell) requireAnswers(t *testing.T, all []answer) {
 			require.True(t, x.fate().end != endWorks || x.kind.policy == oauthflow.Never, "a verdict: %v", a.err)
 		default:
 			require.ErrorIs(t, a.err, oauthflow.ErrUnavailable)
-			require.True(t, x.blocked() || x.kind.policy == oauthflow.Never, "%v", a.err)
+			// Too slow to send in time: nothing was sent, and it says so.
+			unsent := errors.As(a.err, &te) && !te.Sent
+			require.True(t, x.blocked() || unsent || x.kind.policy == oauthflow.Never, "%v", a.err)
 		}
-		if !x.blocked() {
-			require.False(t, a.to.After(late.Add(killSlack)) && a.to.Sub(a.from) > killSlack, "waited from %v to %v", a.from, a.to)
+		if x.blocked() { // nobody hangs, and nobody is told anything wrong
+			require.Less(t, a.to.Sub(a.from), killTiming.Attempt+x.slack)
+			continue
 		}
+		if !decided {
+			require.False(t, a.to.After(late.Add(x.slack)), "nothing but waiting until %v", a.to.Sub(x.asked))
+		}
+		decided = true
 	}
-	require.NotEmpty(t, all)
+	require.True(t, decided || x.blocked())
 }

@@ -44,16 +44,28 @@ type fate struct {
 type killKind struct {
 	policy   oauthflow.RefreshPolicy
 	rotation oauthtest.Rotation
+	window   time.Duration // the policy's, for Grace
 }
 
+// asks reports whether nobody may ask again before the old access token has ended.
+func (k killKind) asks() bool { return k.policy == oauthflow.Ask || k.window == tightWindow }
+
+// A repetition is certain to arrive within killWindow. Within tightWindow it is not,
+// once the attempt's deadline has passed.
+const (
+	killWindow  = 30 * time.Second
+	tightWindow = 4 * time.Second
+)
+
 var killKinds = []killKind{
-	{oauthflow.Ask, oauthtest.Strict},
-	{oauthflow.Ask, oauthtest.Grace}, // of which it does not know
-	{oauthflow.Grace, oauthtest.Grace},
-	{oauthflow.Grace, oauthtest.Replace},
-	{oauthflow.Never, oauthtest.Strict},
-	{oauthflow.Reusable, oauthtest.Reusable},
-	{oauthflow.Reusable, oauthtest.Static},
+	{oauthflow.Ask, oauthtest.Strict, 0},
+	{oauthflow.Ask, oauthtest.Grace, 0}, // of which it does not know
+	{oauthflow.Grace, oauthtest.Grace, killWindow},
+	{oauthflow.Grace, oauthtest.Replace, killWindow},
+	{oauthflow.Grace, oauthtest.Strict, tightWindow},
+	{oauthflow.Never, oauthtest.Strict, 0},
+	{oauthflow.Reusable, oauthtest.Reusable, 0},
+	{oauthflow.Reusable, oauthtest.Static, 0},
 }
 
 // fates says how a case ends: where asking again costs the grant (strict), where it
@@ -146,7 +158,7 @@ func (c killCase) blocked() bool {
 
 // killAtOnce is how many cases of one store run at a time. They wait for deadlines
 // nearly all the time, so it may be many more than there are processors.
-const killAtOnce = 16
+const killAtOnce = 24
 
 // A process is killed, or frozen for longer than its attempt may last, at each place
 // of a refresh where it matters, under each policy, with each way providers treat a
@@ -185,10 +197,14 @@ func killCases(store string) (all []killCase) {
 
 // life is how long the first access token lives. If the process is killed, beyond
 // the attempt's deadline, so that it shows who asks before there is nothing to lose;
-// otherwise it has ended by then, so that it shows who waits for how long.
+// otherwise it has ended by then, so that it shows who waits for how long, but not
+// at once where it shows that those who only read are not held up.
 func (c killCase) life() time.Duration {
-	if c.how == killed {
+	switch {
+	case c.how == killed:
 		return killTiming.Attempt + time.Second
+	case c.blocked():
+		return 2 * time.Second
 	}
 	return time.Second / 2
 }
