@@ -154,7 +154,9 @@ func TestKeysChangeWhileEverythingGoesOn(t *testing.T) {
 		newest := sealers(t, "new")
 		for _, c := range list {
 			require.NotEqual(t, tokenstore.ReauthRequired, c.Status, c.Org)
-			require.True(t, c.Sealed == nil || newest.Newest(c.Sealed), c.Org)
+			for _, sealed := range [][]byte{c.Sealed, c.Revoking} {
+				require.True(t, sealed == nil || newest.Newest(sealed), c.Org)
+			}
 		}
 		sent := w.idp.refreshes()
 		require.Greater(t, len(sent), 10*connections)
