@@ -3,6 +3,7 @@ package oauthflow_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -151,12 +152,13 @@ func (w *chaosWorld) get(p *chaosProcess, t oauthflow.Target, rejected bool, pat
 		}
 		return
 	}
-	// Who follows the changes may be a little behind.
-	usable := before.Connected() && before.HasAccessToken && time.Until(before.ExpiresAt) > time.Second && began.Sub(before.UpdatedAt) > 2*chaosStale
+	// Who follows the changes may be a little behind, and who waits for the store
+	// counts that time off the token's life.
+	usable := before.Connected() && before.HasAccessToken && time.Until(before.ExpiresAt) > 10*time.Second && began.Sub(before.UpdatedAt) > 2*chaosStale
 	switch {
 	case usable && !rejected && still && after.Generation == before.Generation && p.failed.Load() == failed:
 		w.broken("%s has a usable token in the store and says: %v", p.name, err)
-	case w.calm && still && after.Connected() && !w.dead(told.family) && !errors.Is(err, oauthflow.ErrClosed):
+	case w.calm && still && began.Sub(told.at) > 2*chaosStale && after.Connected() && !w.dead(told.family) && !errors.Is(err, oauthflow.ErrClosed):
 		w.broken("%s has no trouble and says: %v", p.name, err)
 	}
 }
@@ -220,8 +222,15 @@ func (w *chaosWorld) judge(t oauthflow.Target) {
 	if err != nil {
 		w.broken("what is stored does not open: %v", err)
 	}
-	if c.Revoking != nil {
-		w.broken("%s is still being revoked", t.Key.Org)
+	if walks := slices.ContainsFunc(w.procs, func(p *chaosProcess) bool { return p.walks }); walks && !c.Connected() {
+		for id, l := range w.family {
+			if l.key == t.Key && l.removed && families[id].Revoked == "" {
+				w.broken("grant %s of %s was removed and never revoked", id, t.Key.Org)
+			}
+		}
+		if c.Revoking != nil {
+			w.broken("%s is still being revoked", t.Key.Org)
+		}
 	}
 	k, g := w.keys[t.Key], w.grants[refresh]
 	switch {

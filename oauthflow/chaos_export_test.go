@@ -16,5 +16,8 @@ func StoredTokens(ctx context.Context, s *tokenstore.Sealer, c *tokenstore.Conne
 	if err != nil {
 		return "", "", err
 	}
-	return t.refresh.Reveal(), t.access[""].secret.Reveal(), nil
+	if own, ok := t.access[""]; ok {
+		access = own.secret.Reveal()
+	}
+	return t.refresh.Reveal(), access, nil
 }

@@ -29,6 +29,7 @@ type chaosProcess struct {
 
 	lot      *lot
 	ring     int
+	walks    bool // refreshes in the background, and revokes what is left to be revoked
 	flows    turn // one flow at a time
 	mu       sync.Mutex
 	connects tokenstore.Key               // the key it is connecting

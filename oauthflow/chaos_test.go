@@ -88,16 +88,16 @@ func chaos(t *testing.T, seed uint64) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newChaos(t, seed)
 		defer func() {
-			if len(w.wrong) > 0 || t.Failed() || *chaosSeed != 0 {
+			if w.bad() || t.Failed() || *chaosSeed != 0 {
 				t.Logf("seed %d: %s provider, policy %q, calm %t\n%s", seed, w.rotation, w.policy, w.calm, w.trace.String())
 			}
-			if len(w.wrong) > 0 {
+			if w.bad() {
 				t.Fatalf("seed %d (see -chaos.seed): %d promises broken, the first: %s", seed, len(w.wrong), w.wrong[0])
 			}
 		}()
 		for range 60 {
 			w.step()
-			if len(w.wrong) > 0 {
+			if w.bad() {
 				break
 			}
 		}
@@ -178,7 +178,7 @@ func (w *chaosWorld) spawn(ring int) *chaosProcess {
 	if w.born%2 == 0 {
 		p.background.Go(func() { _ = p.m.Run(ctx) })
 	}
-	if w.born%3 != 0 {
+	if p.walks = w.born%3 != 0; p.walks {
 		p.background.Go(func() { _ = p.m.KeepFresh(ctx) })
 	}
 	w.say("%s starts with keys %s", p.name, w.rings.at(ring))

@@ -64,6 +64,7 @@ type lineage struct {
 	lost    string
 	unknown bool // some outcome was not known
 	seen    bool // stored once
+	removed bool // by the last person, so it is to be revoked
 }
 
 // acked is what the last person was told about a key.
@@ -94,6 +95,13 @@ func (w *truth) broken(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	w.wrong = append(w.wrong, text)
 	w.sayLocked("WRONG: %s", text)
+}
+
+// bad reports whether a promise was not kept.
+func (w *truth) bad() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.wrong) > 0
 }
 
 // lot draws what happens. There is one for the story's steps and one for each
@@ -214,6 +222,7 @@ func (w *truth) open(c *tokenstore.Connection) (refresh, access string, err erro
 // writing checks a write as the store is about to do it.
 func (w *truth) writing(p *chaosProcess, was, c *tokenstore.Connection) {
 	refresh, access, err := w.open(c)
+	old, _, _ := w.open(was)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	k := w.keys[c.Key]
@@ -232,7 +241,13 @@ func (w *truth) writing(p *chaosProcess, was, c *tokenstore.Connection) {
 		w.broken("%s brings a removed connection back", p.name)
 	}
 	if !c.Connected() {
+		if g := w.grants[old]; g != nil {
+			w.family[g.family].removed = true
+		}
 		return
+	}
+	for _, l := range w.family {
+		l.removed = l.removed && l.key != c.Key // to revoke it now could end the new one
 	}
 	g := w.grants[refresh]
 	if g == nil {
