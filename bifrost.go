@@ -46,7 +46,9 @@ type Config struct {
 	SingleTenant bool
 
 	// Staleness is how long a change made by another process may stay unseen;
-	// default 1 s.
+	// default 1 s. A store that hears of changes (postgres.Listen) shows them at
+	// once, so more costs little there: it is how long they may stay unseen while it
+	// hears nothing.
 	Staleness time.Duration
 
 	// Transport makes requests to token endpoints; default

@@ -11,9 +11,14 @@ import (
 // changesPage is how many changed keys are read at once.
 const changesPage = 500
 
+// newsPause is how often the store is looked at because it tells of writes.
+const newsPause = 20 * time.Millisecond
+
 // Run follows the store's change feed until ctx ends or the manager is closed;
 // then it returns nil. While it runs, what is known of a connection may be used
-// without reading the record, for Config.Staleness after each successful look.
+// without reading the record, for Config.Staleness after each successful look. It
+// looks four times as often, and soon after a write of which the store tells, if it
+// is a [tokenstore.Notifier].
 // Where the store fails, tokens are looked up with a read each until it is back.
 func (m *Manager) Run(ctx context.Context) error {
 	if !m.running.CompareAndSwap(false, true) {
@@ -25,6 +30,10 @@ func (m *Manager) Run(ctx context.Context) error {
 	defer context.AfterFunc(m.ctx, cancel)()
 	defer m.followed.Store(nil)
 
+	var news <-chan struct{}
+	if n, ok := m.cfg.Store.(tokenstore.Notifier); ok {
+		news = n.Notify(ctx)
+	}
 	position := int64(-1)
 	failing := false
 	for {
@@ -43,10 +52,33 @@ func (m *Manager) Run(ctx context.Context) error {
 			failing = true
 			m.log.ErrorContext(ctx, "oauthflow: the change feed cannot be read; until it can, every token is looked up in the store", "error", err)
 		}
-		if sleep(ctx, m.cfg.Staleness/4) != nil {
+		if m.rest(ctx, at, news) != nil {
 			return nil
 		}
 	}
+}
+
+// rest waits until it is time for the look after the one that began at at. News do
+// not put off the look that would come without them.
+func (m *Manager) rest(ctx context.Context, at time.Time, news <-chan struct{}) error {
+	next := m.cfg.Staleness / 4
+	timer := time.NewTimer(next)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	case <-news:
+	}
+	if err := sleep(ctx, min(newsPause, next)-time.Since(at)); err != nil {
+		return err
+	}
+	select {
+	case <-news: // of what the next look sees as well
+	default:
+	}
+	return nil
 }
 
 // Following reports whether [Manager.Run] has looked at what other processes

@@ -22,16 +22,21 @@ import (
 // that would prepare statements if we let it.
 func TestBehindPgBouncer(t *testing.T) {
 	bouncer := pgtest.Bouncer(t, pgtest.Server(t))
+	direct := func(t *testing.T) (url, direct string) {
+		t.Helper()
+		direct = pgtest.Database(t)
+		return pgtest.WithDatabase(bouncer, databaseOf(t, direct)), direct
+	}
 	through := func(t *testing.T) string {
 		t.Helper()
-		database := databaseOf(t, pgtest.Database(t))
-		return pgtest.WithDatabase(bouncer, database)
+		url, _ := direct(t)
+		return url
 	}
 	pairs := map[string]func(t *testing.T) (a, b *postgres.DB){
 		"Open": func(t *testing.T) (a, b *postgres.DB) {
 			t.Helper()
-			url := through(t)
-			return open(t, url), open(t, url)
+			url, direct := direct(t)
+			return open(t, url, postgres.Listen(direct)), open(t, url)
 		},
 		"New": func(t *testing.T) (a, b *postgres.DB) {
 			t.Helper()

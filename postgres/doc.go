@@ -10,6 +10,10 @@
 // apart by row locks and by comparing versions. [DB.InTx] makes one transaction of
 // writes to several stores, and runs alone.
 //
+// Updates of connections that wait at the same time share a transaction, each record
+// once: what costs is the wait for the disk and for the network, and it is the same
+// for one as for many. One that fails does not fail the others.
+//
 // It works behind PgBouncer in transaction mode: nothing is kept in a session. No
 // statement is prepared, settings are set for one transaction only, and locks end
 // with it.
@@ -26,11 +30,18 @@
 // of the history are numbered by a sequence: the newest first, a page never misses
 // what was committed before it was read.
 //
+// Every transaction with positions notifies. With [Listen] a process hears of it on a
+// connection of its own, which must not lead through PgBouncer in transaction mode,
+// and looks at the feeds at once. Without, or while that connection is lost, it finds
+// changes by looking, within bifrost.Config.Staleness; where it listens, that can be
+// long, and spares most looks.
+//
 // The schema is versioned, and brought up to date by [Open] and [New], or by
 // [Migrate] alone. A program refuses a database that a newer one has changed only if
 // the change is one it cannot live with.
 //
 // The database's clock is the only one that stored times are compared with.
 //
-// Start reading at [Open], then write.go for how writes work.
+// Start reading at [Open], then write.go for how writes work, and group.go for how
+// they share a transaction.
 package postgres

@@ -128,15 +128,24 @@ func TestFaultsInASharedTransactionAreOnesOwn(t *testing.T) {
 		},
 		"it stores what cannot be stored": {
 			func(c *tokenstore.Connection, _ time.Time) error { c.Reason = "\x00"; return nil },
-			func(t *testing.T, _ *tokenstore.Connection, err error) { t.Helper(); assert.ErrorContains(t, err, "NUL") },
+			func(t *testing.T, _ *tokenstore.Connection, err error) {
+				t.Helper()
+				assert.ErrorContains(t, err, "NUL")
+			},
 		},
 		"the database refuses": {
 			func(c *tokenstore.Connection, _ time.Time) error { c.Reason = "bad"; return nil },
-			func(t *testing.T, _ *tokenstore.Connection, err error) { t.Helper(); assert.ErrorContains(t, err, "not_bad") },
+			func(t *testing.T, _ *tokenstore.Connection, err error) {
+				t.Helper()
+				assert.ErrorContains(t, err, "not_bad")
+			},
 		},
 		"the database refuses its event": {
 			func(c *tokenstore.Connection, _ time.Time) error { c.Log("bad", "", ""); return nil },
-			func(t *testing.T, _ *tokenstore.Connection, err error) { t.Helper(); assert.ErrorContains(t, err, "not_bad") },
+			func(t *testing.T, _ *tokenstore.Connection, err error) {
+				t.Helper()
+				assert.ErrorContains(t, err, "not_bad")
+			},
 		},
 		"its goroutine ends": {
 			func(*tokenstore.Connection, time.Time) error { runtime.Goexit(); return nil },

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -28,6 +29,7 @@ type DB struct {
 	// of the pool but one: those who wait for a lock must not keep others from reading.
 	writers chan struct{}
 	group   *group
+	news    *listener // nil without Listen
 
 	mu     sync.Mutex
 	closed bool
@@ -40,6 +42,8 @@ type Option func(*options)
 type options struct {
 	migrate bool
 	now     string
+	listen  *string
+	log     *slog.Logger
 }
 
 // WithoutMigration makes Open and New refuse a schema that is older than this
@@ -119,6 +123,10 @@ func New(ctx context.Context, pool *pgxpool.Pool, opts ...Option) (*DB, error) {
 	o := apply(opts)
 	db := &DB{pool: pool, dialect: dialect(o.now), writers: make(chan struct{}, max(1, pool.Config().MaxConns-1))}
 	db.group = &group{db: db, atOnce: min(groupsAtOnce, cap(db.writers)), busy: make(map[[4]string]bool)}
+	var err error
+	if db.news, err = newListener(db, o); err != nil {
+		return nil, fmt.Errorf("postgres: %w", err)
+	}
 	ctx, cancel := context.WithTimeout(ctx, setupTimeout)
 	defer cancel()
 	if err := db.setup(ctx, o); err != nil {
@@ -177,6 +185,7 @@ func (db *DB) Close() error {
 	db.closed = true
 	db.mu.Unlock()
 	db.users.Wait()
+	db.news.close()
 	if db.owned {
 		db.pool.Close()
 	}

@@ -29,8 +29,17 @@ func (e engine) Change(ctx context.Context, c sqlstore.Change) error { return e.
 // Any implements sqlstore.Engine: lists are arrays.
 func (engine) Any(texts []string) (any, error) { return append([]string{}, texts...), nil }
 
-// Tokens returns the store of connections, flows and their history.
-func (db *DB) Tokens() tokenstore.Store { return sqlstore.Tokens(engine{db}) }
+// Tokens returns the store of connections, flows and their history. It is a
+// [tokenstore.Notifier], which hears of writes if Listen was given.
+func (db *DB) Tokens() tokenstore.Store { return tokens{sqlstore.Tokens(engine{db}), db} }
+
+type tokens struct {
+	tokenstore.Store
+	db *DB
+}
+
+// Notify implements tokenstore.Notifier.
+func (s tokens) Notify(ctx context.Context) <-chan struct{} { return s.db.news.notifications(ctx) }
 
 // Definitions returns the store of definitions made at run time, and of what
 // organizations have set for definitions.

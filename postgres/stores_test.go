@@ -14,10 +14,10 @@ import (
 )
 
 // pair opens one database twice.
-func pair(t *testing.T) (a, b *postgres.DB) {
+func pair(t *testing.T, opts ...postgres.Option) (a, b *postgres.DB) {
 	t.Helper()
 	url := pgtest.Database(t)
-	return open(t, url), open(t, url)
+	return open(t, url, opts...), open(t, url, opts...)
 }
 
 func TestTokens(t *testing.T) {
@@ -26,7 +26,7 @@ func TestTokens(t *testing.T) {
 
 func TestTokensShared(t *testing.T) {
 	tokenstest.RunShared(t, func(t *testing.T) (a, b tokenstore.Store) {
-		x, y := pair(t)
+		x, y := pair(t, postgres.Listen(""))
 		return x.Tokens(), y.Tokens()
 	})
 }

@@ -181,7 +181,8 @@ func (t *tx) Position(f sqlstore.Feed) (int64, error) {
 	return sqlstore.Provisional + t.last, nil
 }
 
-// positions returns the statements that give rows their positions. Nobody else sees
+// positions returns the statements that give rows their positions, and tell those who
+// follow the feeds. Nobody else sees
 // provisional ones, and counters are taken in one order. Where no row was written
 // twice, they fail if one that should be was not written.
 func (t *tx) positions(distinct bool) (statements []string) {
@@ -200,6 +201,9 @@ func (t *tx) positions(distinct bool) (statements []string) {
 			text += ` ` + update
 		}
 		statements = append(statements, text)
+	}
+	if len(statements) > 0 {
+		statements = append(statements, notify)
 	}
 	return statements
 }

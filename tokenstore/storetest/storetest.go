@@ -37,6 +37,7 @@ var groups = []group{
 	{"OpenFlows", testOpenFlows},
 	{"KeyCheck", testKeyCheck},
 	{"Concurrency", testConcurrency},
+	{"Notify", testNotify},
 }
 
 // Run checks a store. Open is called once per test and returns an empty store;
@@ -115,6 +116,14 @@ func (s *alternating) TakeFlow(ctx context.Context, stateHash string) (tokenstor
 
 func (s *alternating) HasFlow(ctx context.Context, key tokenstore.Key) (bool, error) {
 	return s.next().HasFlow(ctx, key)
+}
+
+// Notify is the first store's: it hears of the other's writes as well.
+func (s *alternating) Notify(ctx context.Context) <-chan struct{} {
+	if n, ok := s.stores[0].(tokenstore.Notifier); ok {
+		return n.Notify(ctx)
+	}
+	return nil
 }
 
 func (s *alternating) KeyCheck(ctx context.Context, keyID string, check []byte) (map[string][]byte, error) {
