@@ -32,9 +32,9 @@ func main() {
 }
 
 // open opens the database.
-func (s *settings) open(ctx context.Context) (bifrost.Store, error) {
+func (s *settings) open(ctx context.Context, log *slog.Logger) (bifrost.Store, error) {
 	if s.postgres != "" {
-		return postgres.Open(ctx, s.postgres)
+		return postgres.Open(ctx, s.postgres, postgres.Listen(s.listen), postgres.Logger(log))
 	}
 	return sqlite.Open(s.database)
 }
@@ -56,7 +56,7 @@ func run(ctx context.Context, getenv func(string) string, out, logs io.Writer) (
 	if err != nil {
 		return err
 	}
-	db, err := s.open(ctx)
+	db, err := s.open(ctx, log)
 	if err != nil {
 		return fmt.Errorf("DATABASE: %w", err)
 	}

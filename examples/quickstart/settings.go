@@ -29,6 +29,7 @@ type settings struct {
 	// the files stand beside which would stand beside it.
 	database string
 	postgres string // DATABASE, if it is the URL of a PostgreSQL; a secret
+	listen   string // DATABASE_LISTEN, if DATABASE is a PostgreSQL; a secret
 	keys     string // BIFROST_KEY; empty: use the key file beside the database
 	password string // QUICKSTART_PASSWORD; empty: loopback only, nobody is asked
 	orgs     []string
@@ -127,7 +128,10 @@ func (s *settings) readPostgres(e *env, address string) {
 		e.wrong("DATABASE", "is not the URL of a PostgreSQL database: write it as postgres://user:password@host:5432/name")
 		return
 	}
-	s.postgres = address
+	s.postgres, s.listen = address, e.or("DATABASE_LISTEN", address)
+	if u, err := url.Parse(s.listen); err != nil || u.Host == "" || u.Scheme != "postgres" && u.Scheme != "postgresql" {
+		e.wrong("DATABASE_LISTEN", "is not the URL of a PostgreSQL database: write it as postgres://user:password@host:5432/name")
+	}
 	file, err := databasePath("", e.get)
 	if err != nil {
 		e.problems = append(e.problems, err)
