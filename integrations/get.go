@@ -51,12 +51,15 @@ func (r *Registry) resolve(ctx context.Context, at *scope.Carried, name string, 
 }
 
 // get returns the shared value: while the token is fresh, without lock, read or
-// allocation.
+// allocation. What has a slot was checked when it got it.
 func (r *Registry) get(ctx context.Context, name string, c *choice) (*Integration, error) {
 	if sl := r.slot(name, c); sl != nil {
 		if in := sl.warm(r); in != nil {
 			return in, nil
 		}
+	}
+	if err := c.checkOrg(name); err != nil {
+		return nil, err
 	}
 	b, err := r.bind(ctx, name, c)
 	if err != nil {

@@ -93,11 +93,14 @@ func (r *Registry) choose(c *choice, run *scope.Run, name string, opts []Option)
 	return r.checkScope(c, run, name)
 }
 
-// chosenIn is choose for a context.
+// chosenIn is choose and checkOrg for a context.
 func (r *Registry) chosenIn(ctx context.Context, name string, opts []Option) (choice, error) {
 	at := scope.In(ctx)
 	c := choice{scope: at.Scope}
 	err := r.choose(&c, at.Run, name, opts)
+	if err == nil {
+		err = c.checkOrg(name)
+	}
 	return c, err
 }
 
@@ -118,7 +121,17 @@ func (c *choice) key(d *definition) tokenstore.Key {
 	return tokenstore.Key{Definition: d.id, Org: c.scope.Org, User: c.user, Account: c.account}
 }
 
-// checkScope checks the scope of a call, and fills in the one it has by default.
+// checkOrg refuses what can be no organization's id. It cannot have anything: the same
+// answer as for any other that has nothing, and no hostile text in a database or a log.
+func (c *choice) checkOrg(name string) error {
+	if c.scope.Kind == scope.Org && !ValidOrg(c.scope.Org) {
+		return &Error{Integration: name, Kind: ErrNotFound, Detail: "ids of organizations match [A-Za-z0-9._~-]{1,128}"}
+	}
+	return nil
+}
+
+// checkScope checks the scope of a call, but for what its organization is called, and
+// fills in the scope it has by default.
 func (r *Registry) checkScope(c *choice, run *scope.Run, name string) error {
 	s := &c.scope
 	switch {
@@ -127,11 +140,6 @@ func (r *Registry) checkScope(c *choice, run *scope.Run, name string) error {
 	case s.Kind == scope.None, s.Kind == scope.Org && s.Org == "":
 		return &Error{Integration: name, Kind: ErrNoOrg, Detail: "put one into the context with bf.WithOrg(ctx, org), " +
 			"or name it with integrations.Org(org) or integrations.Global(); a host without tenants sets Config.SingleTenant"}
-	}
-	if s.Kind == scope.Org && !ValidOrg(s.Org) {
-		// Such an organization cannot have anything: the same answer as for any
-		// other that has nothing, and no hostile text in a database or a log.
-		return &Error{Integration: name, Kind: ErrNotFound, Detail: "ids of organizations match [A-Za-z0-9._~-]{1,128}"}
 	}
 	if run != nil && !run.MayRead(*s) {
 		return &Error{Integration: name, Kind: ErrForbiddenOrg, Detail: "a workflow run may use its own organization's " +
