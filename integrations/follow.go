@@ -176,7 +176,7 @@ func (r *Registry) warnGrace(d *definition) {
 		return
 	}
 	if err := r.cfg.Timing.CheckGrace(&d.OAuth.Provider); err != nil {
-		r.cfg.Logger.Warn("integrations: "+err.Error(), "integration", d.Name, "org", d.Org, "id", d.id)
+		r.cfg.Logger.Warn("integrations: what the provider forgives is of no use after a crash", "integration", d.Name, "org", d.Org, "id", d.id, "why", err)
 	}
 }
 

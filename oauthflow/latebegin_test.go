@@ -80,7 +80,7 @@ func TestABeginThatArrivesLateIsTakenBack(t *testing.T) {
 			require.NoError(t, w.m.Close())
 			require.Zero(t, time.Since(begun))
 			pass(1000 * time.Hour)
-			<-s.applied
+			require.NoError(t, <-s.applied)
 		})
 	})
 	t.Run("somebody else has renewed meanwhile", func(t *testing.T) {
