@@ -1,17 +1,20 @@
 package e2e_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net/http/httptest"
 	"os"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/bifrost-go/bifrost/integrations"
 	"github.com/bifrost-go/bifrost/internal/pgtest"
 	"github.com/bifrost-go/bifrost/oauthtest"
 	"github.com/bifrost-go/bifrost/tokenstore"
@@ -22,6 +25,9 @@ const (
 	hammered = 40
 	// hammerLife is how long their access tokens live.
 	hammerLife = 2 * time.Second
+	// crowded is how long a write takes on a machine that has too much else to do for
+	// callers to be served in time, as they are promised (Timing.SendWindow is 5 s).
+	crowded = time.Second
 	// mostProcesses is how many processes there are in the end; in the beginning two.
 	mostProcesses = 8
 )
@@ -55,6 +61,7 @@ func TestHammer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			a := newAnvil(t, where(t), oauthtest.Config{Rotation: oauthtest.Strict})
+			a.patient = name == "PgBouncer"
 			a.provider.Always(oauthtest.Refresh, moment())
 			lasting := hammerTime(t)
 			a.strike(t, lasting, mostProcesses, func(step int) {
@@ -64,7 +71,11 @@ func TestHammer(t *testing.T) {
 			})
 			a.check(t)
 
-			require.Empty(t, a.sum.Excuses, "what callers heard")
+			if a.slowest < crowded {
+				require.Empty(t, a.sum.Excuses, "what callers heard")
+			} else { // some have run out of patience with it
+				require.Less(t, 50*a.sum.Unavailable, a.sum.Calls, "what callers heard: %s", a.sum.Excuses)
+			}
 			require.Zero(t, a.sum.Failed)
 			require.Zero(t, a.provider.Counts().Repeated, "refresh tokens that came twice")
 			// A second 401 is the caller's: the renewed token may have been made to end, too.
@@ -92,11 +103,16 @@ type anvil struct {
 	orgs     []string
 	families map[string]string // the provider's names of the organizations' grants
 
-	crew []*smith
-	sum  tally // of all
+	patient bool // see hammering
+	crew    []*smith
 
+	sum       tally         // of the processes that have ended
 	processes int           // that have ended
 	cpu       time.Duration // what they took
+
+	watching sync.WaitGroup
+	unwatch  context.CancelFunc
+	slowest  time.Duration // write to the database that was watched
 
 	refreshes map[string]int // by organization; known once checked
 }
@@ -129,7 +145,26 @@ func newAnvil(t *testing.T, where string, c oauthtest.Config) *anvil {
 		all := a.provider.Families()
 		a.orgs, a.families[org] = append(a.orgs, org), all[len(all)-1].ID
 	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	a.unwatch = cancel
+	a.watching.Go(func() { a.watch(ctx) })
+	t.Cleanup(a.calm)
 	return a
+}
+
+// watch measures how long a write takes, again and again.
+func (a *anvil) watch(ctx context.Context) {
+	every(ctx, 100*time.Millisecond, func() {
+		began := time.Now()
+		_, _ = a.db.Tokens().Update(ctx, tokenstore.Key{Definition: "watched"}, func(*tokenstore.Connection, time.Time) error { return nil })
+		a.slowest = max(a.slowest, time.Since(began))
+	})
+}
+
+// calm ends watch.
+func (a *anvil) calm() {
+	a.unwatch()
+	a.watching.Wait()
 }
 
 // strike lets processes call: two first and most in the end, and on the way every
@@ -158,7 +193,7 @@ func (a *anvil) strike(t *testing.T, lasting time.Duration, most int, also func(
 func (a *anvil) hire(t *testing.T) {
 	t.Helper()
 	c := startChild(t, "hammer", hammering{
-		deployment: a.deployment, Orgs: a.orgs, Life: hammerLife, Callers: 6, Pause: 20 * time.Millisecond,
+		deployment: a.deployment, Orgs: a.orgs, Life: hammerLife, Callers: 4, Pause: 20 * time.Millisecond, Patient: a.patient,
 	})
 	c.hear(t)
 	a.crew = append(a.crew, &smith{c, time.Now()})
@@ -190,10 +225,11 @@ func (a *anvil) dismiss(t *testing.T, n int) {
 func (a *anvil) check(t *testing.T) {
 	t.Helper()
 	a.dismiss(t, len(a.crew))
+	a.calm()
 	counts := a.provider.Counts()
 	told := a.sum
 	told.Excuses = nil
-	t.Logf("%d processes, %s of processor time: %+v", a.processes, a.cpu, told)
+	t.Logf("%d processes, %s of processor time, a write took %s at most: %+v", a.processes, a.cpu, a.slowest, told)
 	t.Logf("the provider: %+v", counts)
 	require.Empty(t, a.sum.Errors, "what callers heard")
 	require.Zero(t, counts.AfterSuccessor, "refresh tokens that came although their successors had been delivered")
@@ -218,10 +254,13 @@ func (a *anvil) check(t *testing.T) {
 	require.Equal(t, a.sum.Refreshes, history["refreshed"])
 }
 
+// ours are the connections, and not what is watched.
+var ours = tokenstore.Match{Definition: (&integrations.Definition{Name: theIntegration}).ID()}
+
 // connections are the records.
 func (a *anvil) connections(t *testing.T) []*tokenstore.Connection {
 	t.Helper()
-	all, err := a.db.Tokens().List(t.Context(), tokenstore.Match{}, nil, 2*hammered)
+	all, err := a.db.Tokens().List(t.Context(), ours, nil, 2*hammered)
 	require.NoError(t, err)
 	return all
 }
@@ -232,7 +271,7 @@ func (a *anvil) history(t *testing.T) map[string]int {
 	const page = 1000
 	kinds := map[string]int{}
 	for before := int64(0); ; {
-		events, err := a.db.Tokens().Events(t.Context(), tokenstore.Match{}, before, page)
+		events, err := a.db.Tokens().Events(t.Context(), ours, before, page)
 		require.NoError(t, err)
 		for _, e := range events {
 			kinds[e.Kind]++

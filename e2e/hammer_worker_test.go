@@ -29,6 +29,9 @@ type hammering struct {
 	Life    time.Duration
 	Callers int
 	Pause   time.Duration // of each caller, between two calls
+	// Patient: all callers wait. Who leaves in the middle of a read takes a session
+	// with him, and behind a pooler that has four nobody else gets one any more.
+	Patient bool
 }
 
 // together returns the organization that all processes call at this moment: each
@@ -94,12 +97,11 @@ func hammerInChild(ctx context.Context, config []byte) error {
 	if err := json.Unmarshal(config, &h.hammering); err != nil {
 		return err
 	}
-	bf, _, closing, err := h.open(ctx, h)
+	closing, err := h.begin(ctx)
 	if err != nil {
 		return err
 	}
-	h.bf = bf
-	if err := bf.Start(context.WithoutCancel(ctx)); err != nil {
+	if err := h.bf.Start(context.WithoutCancel(ctx)); err != nil {
 		return errors.Join(err, closing())
 	}
 	h.tell()
@@ -114,6 +116,22 @@ func hammerInChild(ctx context.Context, config []byte) error {
 	calling.Wait()
 	h.tell()
 	return err
+}
+
+// begin opens Bifrost, if need be after some failures, as whoever starts processes
+// again does: a pooler may refuse sessions while many come and go.
+func (h *hammer) begin(ctx context.Context) (closing func() error, err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience*2/3)
+	defer cancel()
+	var failed error
+	err = poll(ctx, 500*time.Millisecond, func() (bool, error) {
+		h.bf, _, closing, failed = h.open(ctx, h)
+		return failed == nil, nil
+	})
+	if err != nil {
+		return nil, errors.Join(err, failed)
+	}
+	return closing, nil
 }
 
 func (h *hammer) tell() {
@@ -142,7 +160,7 @@ func every(ctx context.Context, pause time.Duration, f func()) {
 func (h *hammer) call(ctx context.Context) {
 	together, alone := integrations.Org(h.together()), integrations.Org(h.alone())
 	switch n := rand.IntN(1000); {
-	case n < 450:
+	case n < 450, n < 750 && h.Patient:
 		h.get(ctx, together)
 	case n < 750:
 		h.hurry(ctx, together)
