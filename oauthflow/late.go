@@ -93,7 +93,7 @@ func (m *Manager) revokeUnstored(t Target, p *revocation) *revocation {
 	defer through.leave()
 	ctx, cancel := detached(m.cfg.Timing.Request)
 	defer cancel()
-	rest := p.after(m.sendRevocation(ctx, t.Key, p, t.Transport, through))
+	rest := p.after(m.sendRevocation(ctx, t.Key, p, t.Transport, through, func() bool { return true }))
 	if len(rest.tokens) == 0 {
 		return nil
 	}

@@ -16,6 +16,9 @@ const removePage = 200
 type Removed struct {
 	m    *Manager
 	list []removed
+	// blind: the key service does not answer. It is not waited for again and again
+	// while a transaction is open.
+	blind bool
 }
 
 type removed struct {
@@ -87,16 +90,18 @@ func (r *Removed) remove(
 	if gone != nil {
 		t = Target{Key: key}
 	}
-	one := removed{target: t, how: removal{reason: o.Reason, actor: o.Actor, quiet: o.NoHistory, revoke: gone == nil}}
+	one := removed{target: t, how: removal{reason: o.Reason, actor: o.Actor, quiet: o.NoHistory, revoke: gone == nil && !r.blind}}
 	for c.Connected() {
+		began := time.Now()
 		one.result = m.prepare(ctx, t, c, &one.how)
+		r.blind = r.blind || time.Since(began) >= prepareLimit
 		// Not Handle.update: what is read here may never be committed.
 		left, err := m.cfg.Store.Update(ctx, key, func(c *tokenstore.Connection, now time.Time) error { return disconnect(c, now, one.how) })
 		switch {
 		case err == nil:
 			one.event = eventOf(left, tokenstore.Event{Kind: eventDisconnected, Reason: o.Reason, Actor: o.Actor})
-			if gone != nil {
-				m.logger(t).WarnContext(ctx, "oauthflow: not revoked, because the definition cannot be had", "error", gone)
+			if !one.how.revoke {
+				m.logger(t).WarnContext(ctx, "oauthflow: not revoked, because the definition cannot be had, or the key service does not answer", "error", gone)
 				one.result = RevocationFailed
 			}
 			r.list = append(r.list, one)

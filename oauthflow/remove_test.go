@@ -223,3 +223,30 @@ func TestRevokingWhatWasRemoved(t *testing.T) {
 		require.ErrorIs(t, err, errStore)
 	})
 }
+
+// hangingKeys is a key service that does not answer.
+type hangingKeys struct{ tokenstore.AEAD }
+
+func (hangingKeys) DecryptWithContext(ctx context.Context, _, _ []byte) ([]byte, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func (hangingKeys) EncryptWithContext(ctx context.Context, _, _ []byte) ([]byte, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func TestRemovingDoesNotWaitForTheKeyService(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newRevokeWorld(t)
+		w.orgs(10)
+		m := w.start(func(c *oauthflow.Config) { c.Sealer = tokenstore.NewSealer(hangingKeys{}) })
+		began := time.Now()
+		r, err := m.Remove(t.Context(), tokenstore.Match{Definition: "def"}, w.targets, oauthflow.RemoveOptions{})
+		require.NoError(t, err)
+		require.Equal(t, 5*time.Second, time.Since(began))
+		pending, unsupported, failed := r.Revoke()
+		require.Equal(t, []int{0, 0, 10}, []int{pending, unsupported, failed})
+	})
+}

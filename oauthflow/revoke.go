@@ -47,7 +47,10 @@ func (m *Manager) revoke(key tokenstore.Key, via http.RoundTripper, walk bool) b
 	switch {
 	case refused == nil:
 		defer through.leave()
-		a = m.sendRevocation(ctx, key, p, via, through)
+		a = m.sendRevocation(ctx, key, p, via, through, func() bool {
+			now, err := h.read(ctx)
+			return err == nil && revoking(now.conn)
+		})
 	case walk:
 		why := refused.why
 		why.retryAfter, why.jitter = max(refused.wait, blockedPause(refused.why.class, refused.openings)), jitter()
@@ -81,16 +84,20 @@ func (m *Manager) carrier(ctx context.Context, key tokenstore.Key, p *revocation
 	return nil, errors.New("oauthflow: the connection's definition had a transport of its own; set Config.Restricted to revoke by it")
 }
 
-// sendRevocation sends each of p's tokens once, until one cannot be sent.
+// sendRevocation sends each of p's tokens once, until one cannot be sent, or there is
+// no need any more: somebody may connect again between two.
 func (m *Manager) sendRevocation(
-	ctx context.Context, key tokenstore.Key, p *revocation, via http.RoundTripper, through *pass,
+	ctx context.Context, key tokenstore.Key, p *revocation, via http.RoundTripper, through *pass, still func() bool,
 ) answers {
 	var (
 		a    answers
 		last *TokenError
 		t    = p.target(key)
 	)
-	for _, r := range p.tokens {
+	for i, r := range p.tokens {
+		if i > 0 && !still() {
+			break
+		}
 		var err error
 		m.request(ctx, t, RequestRevocation, true, func(ctx context.Context) error {
 			err = m.requester.Revoke(ctx, RevocationRequest{Client: p.client, Transport: via, Token: r.secret, Hint: r.hint})

@@ -327,6 +327,7 @@ func TestNothingOfARevocationIsTold(t *testing.T) {
 		for w.row().Revoking != nil {
 			pass(time.Minute)
 		}
+		synctest.Wait()
 		secrets = append(append(secrets, w.provider.Secrets()...), sealed)
 		list, err := w.store.Events(t.Context(), tokenstore.Match{}, 0, 100)
 		require.NoError(t, err)

@@ -355,3 +355,20 @@ func TestTheOutcomeIsNotStored(t *testing.T) {
 		w.requireDone()
 	})
 }
+
+// Somebody connects again while the first of two tokens is on its way.
+func TestConnectedAgainBetweenTwoTokens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newRevokeWorld(t)
+		w.connect(w.m)
+		w.provider.Script(oauthtest.Revocation, oauthtest.Delay(4*time.Second, oauthtest.Do(w.note)))
+		w.disconnect(w.m)
+		pass(time.Second)
+		w.connect(w.m)
+		defer keepFresh(w.m)()
+		pass(30 * time.Minute)
+		require.Equal(t, []string{"refresh_token"}, w.seen())
+		require.True(t, w.row().Connected())
+		require.Equal(t, []string{"connected", "disconnected", "connected"}, w.events())
+	})
+}
