@@ -83,7 +83,6 @@ func (e *endpoint) post(client *http.Client, i int) error {
 		"grant_type": {"refresh_token"}, "refresh_token": {fmt.Sprintf("refresh-token-of-usual-length-%010d", i)},
 		"client_id": {"client"}, "client_secret": {"client-secret"},
 	}
-	//nolint:noctx // the client has a timeout
 	resp, err := client.Post(e.urls[i%len(e.urls)], "application/x-www-form-urlencoded", strings.NewReader(form.Encode()))
 	if err != nil {
 		return err
