@@ -45,6 +45,8 @@
 //	bifrost.background.visits   counter: connections that the background has looked at
 //	bifrost.background.passes   counter: how often it asked the store what is due
 //	bifrost.events.dropped      counter: events that bifrost.Config.Events was too slow for
+//	bifrost.revocations         counter: removed grants that a provider has revoked
+//	bifrost.revocations.given_up  counter: those that it was given up to revoke
 //	bifrost.breakers.open       up-down counter: endpoints that are left alone at the moment
 //
 // What to be woken by: bifrost.connection.events of kind reauth_required that rise

@@ -46,6 +46,8 @@ func (t *Telemetry) Observe(of Statistics) error {
 	visits := counter("bifrost.background.visits", "{connection}", "Connections that the background has looked at because they were due.")
 	passes := counter("bifrost.background.passes", "{pass}", "How often the background asked the store what is due.")
 	dropped := counter("bifrost.events.dropped", "{event}", "Events that the listener was too slow for.")
+	revoked := counter("bifrost.revocations", "{grant}", "Removed grants that a provider has revoked.")
+	notRevoked := counter("bifrost.revocations.given_up", "{grant}", "Removed grants that it was given up to revoke.")
 	breakers, err := t.meter.Int64ObservableUpDownCounter("bifrost.breakers.open",
 		metric.WithUnit("{endpoint}"), metric.WithDescription("Endpoints that are left alone at the moment."))
 	if err := errors.Join(append(wrong, err)...); err != nil {
@@ -58,9 +60,11 @@ func (t *Telemetry) Observe(of Statistics) error {
 		o.ObserveInt64(visits, s.Visits)
 		o.ObserveInt64(passes, s.Passes)
 		o.ObserveInt64(dropped, s.DroppedEvents)
+		o.ObserveInt64(revoked, s.Revoked)
+		o.ObserveInt64(notRevoked, s.NotRevoked)
 		o.ObserveInt64(breakers, int64(s.OpenBreakers))
 		return nil
-	}, requests, failures, visits, passes, dropped, breakers)
+	}, requests, failures, visits, passes, dropped, revoked, notRevoked, breakers)
 	if err != nil {
 		return fmt.Errorf("bifrostotel: %w", err)
 	}

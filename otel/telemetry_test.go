@@ -190,6 +190,7 @@ func TestMetrics(t *testing.T) {
 		"bifrost.background.passes": {"": 0},
 		"bifrost.events.dropped":    {"": 0},
 		"bifrost.breakers.open":     {"": 0},
+		"bifrost.revocations":       {"": 0}, "bifrost.revocations.given_up": {"": 0},
 	}
 	require.Eventually(t, func() bool { return len(w.collect(t)["bifrost.connection.events"]) == 3 }, 10*time.Second, time.Millisecond,
 		"events come after what they tell of")
