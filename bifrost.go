@@ -80,7 +80,8 @@ type Config struct {
 	EventRetention time.Duration
 
 	// Refreshers is how many connections are renewed at once in the background; default
-	// 16. Negative: none, so that this process renews only what is asked for.
+	// 16. Negative: none, so that this process renews only what is asked for, and asks a
+	// provider only once to revoke what was disconnected here.
 	Refreshers int
 
 	// KeepAlive is how often a connection is renewed that nobody uses, so that its

@@ -29,6 +29,7 @@ const (
 // It reads what is due and nothing else, so its cost does not follow what is stored.
 // Any number of processes may do it on one store: the attempt in a connection's
 // record decides who renews. Tokens of client credentials are not renewed ahead.
+// What a disconnect left to be revoked is due as well, and sent again here (revoke.go).
 // It needs Config.Targets.
 func (m *Manager) KeepFresh(ctx context.Context) error {
 	if m.cfg.Targets == nil {
