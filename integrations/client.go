@@ -42,11 +42,12 @@ func (t *apiTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 			"Client() sends the token to the definition's APIHosts %q over https only, and %s://%s is not among them; "+
 				"add the host to the definition or use another client", def.APIHosts, req.URL.Scheme, req.URL.Host)}
 	}
+	sent := time.Now()
 	res, err := base.RoundTrip(in.authorize(req, in.snap))
 	if err != nil || res.StatusCode != http.StatusUnauthorized {
 		return res, err
 	}
-	return in.again(req, res)
+	return in.again(req, res, sent)
 }
 
 // transport is what carries requests to the API.
@@ -75,8 +76,8 @@ func (r *Registry) unhelpful(key tokenstore.Key, a oauthflow.Access) *atomic.Int
 }
 
 // again repeats a request that the API answered with 401, with a renewed token,
-// or returns that answer where repeating is not possible.
-func (i *Integration) again(req *http.Request, refused *http.Response) (*http.Response, error) {
+// or returns that answer where repeating is not possible. sent is when it was sent.
+func (i *Integration) again(req *http.Request, refused *http.Response, sent time.Time) (*http.Response, error) {
 	src := i.bound.sourceOf(i.snap)
 	unhelpful := i.reg.unhelpful(src.target.Key, src.target.Access)
 	replayable := req.Body == nil || req.Body == http.NoBody || req.GetBody != nil
@@ -98,7 +99,8 @@ func (i *Integration) again(req *http.Request, refused *http.Response) (*http.Re
 	_, _ = io.CopyN(io.Discard, refused.Body, drainLimit)
 	_ = refused.Body.Close()
 	res, err := i.transport().RoundTrip(repeated)
-	if err == nil && res.StatusCode == http.StatusUnauthorized {
+	// A token that somebody else had renewed before may have ended with the first.
+	if err == nil && res.StatusCode == http.StatusUnauthorized && !next.ObtainedAt().Before(sent) {
 		unhelpful.Store(time.Now().Add(renewalPause).UnixNano())
 	}
 	return res, err

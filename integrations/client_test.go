@@ -183,6 +183,44 @@ func TestAnAPIThatRefusesGoodTokensCostsASharedConnectionOneRefresh(t *testing.T
 	require.Equal(t, 2, w.idp.count(), "one exchange, one refresh that did not help")
 }
 
+// Another process has renewed the token, and the API refuses that one as well: it
+// ended with the first. That says nothing about tokens that are new.
+func TestATokenThatEndedBeforeItsUseIsRenewed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dead := make(map[string]bool)
+		a := &api{answer: func(req *http.Request) *http.Response {
+			if dead[req.Header.Get("Authorization")] {
+				return reply(401, nil)
+			}
+			return reply(200, nil)
+		}}
+		w := newWorld(t, func(c *integrations.Config) { c.APITransport, c.Staleness = a, time.Hour })
+		require.NoError(t, w.Define(definition("Graph")))
+		w.connect(t, "Graph", "shared", integrations.Global())
+		w.follow(t)
+		synctest.Wait()
+		in, err := w.Get(inGlobal(t.Context()), "Graph")
+		require.NoError(t, err)
+
+		other := w.sibling(t)
+		require.NoError(t, other.Define(definition("Graph")))
+		_, err = other.Refresh(inGlobal(t.Context()), "Graph")
+		require.NoError(t, err)
+		theirs, err := other.Get(inGlobal(t.Context()), "Graph")
+		require.NoError(t, err)
+		dead["Bearer "+in.OAuth().AccessToken()], dead["Bearer "+theirs.OAuth().AccessToken()] = true, true
+		require.Len(t, dead, 2)
+
+		<-time.After(5 * time.Second)
+		status, err := get(t, in.Client(), "https://api.example.com/v1")
+		require.NoError(t, err)
+		require.Equal(t, 401, status, "no token was renewed for this request")
+		status, err = get(t, in.Client(), "https://api.example.com/v1")
+		require.NoError(t, err)
+		require.Equal(t, 200, status)
+	})
+}
+
 func TestARenewalThatFailsIsTheError(t *testing.T) {
 	var dead string
 	w, _, in := clientWorld(t, func(req *http.Request) *http.Response { return unless(req, dead) })

@@ -71,13 +71,17 @@ func (r *Registry) sync(ctx context.Context) error {
 	return nil
 }
 
-// bare returns a context that ends with ctx and carries none of its values.
+// bare returns a context that ends with ctx, for the same reason, and carries none
+// of its values.
 func bare(ctx context.Context) (context.Context, context.CancelFunc) {
-	plain, cancel := context.WithCancelCause(context.Background())
-	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
+	plain, cancel := context.WithCancel(context.Background())
+	if deadline, ok := ctx.Deadline(); ok {
+		plain, cancel = context.WithDeadline(context.Background(), deadline)
+	}
+	stop := context.AfterFunc(ctx, cancel)
 	return plain, func() {
 		stop()
-		cancel(nil)
+		cancel()
 	}
 }
 

@@ -17,9 +17,10 @@ type Snapshot struct {
 	scopes     []string
 	generation int64
 
-	// By this machine's clock; zero if the token's end is unknown.
-	expires time.Time
-	renew   time.Time
+	// By this machine's clock; the last two are zero if the token's end is unknown.
+	obtained time.Time
+	expires  time.Time
+	renew    time.Time
 }
 
 // newSnapshot returns a slot's access token, or nil if there is none. It translates
@@ -35,6 +36,7 @@ func newSnapshot(c *tokenstore.Connection, t *tokens, slot string, at time.Time)
 		s.scopes = c.ScopesGranted
 	}
 	shown := want{slot: slot}.about(c, t).view(c, c.ReadAt)
+	s.obtained = at.Add(shown.ObtainedAt.Sub(c.ReadAt))
 	if !shown.ExpiresAt.IsZero() {
 		s.expires = at.Add(shown.ExpiresAt.Sub(c.ReadAt))
 		s.renew = at.Add(renewAt(shown).Sub(c.ReadAt))
@@ -51,6 +53,9 @@ func (s *Snapshot) AccessToken() tokenstore.Secret { return s.access.secret }
 // TokenType returns how the token is presented: "Bearer" unless the provider said
 // otherwise.
 func (s *Snapshot) TokenType() string { return s.access.kind }
+
+// ObtainedAt returns when the token was asked for, by this machine's clock.
+func (s *Snapshot) ObtainedAt() time.Time { return s.obtained }
 
 // ExpiresAt returns when the access token stops working by this machine's clock;
 // zero if nobody knows.
