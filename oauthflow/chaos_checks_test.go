@@ -139,7 +139,7 @@ func (w *chaosWorld) get(p *chaosProcess, t oauthflow.Target, rejected bool, pat
 	w.sayLocked("%s asked for %s at %.3f (rejected: %t): %.100v", p.name, t.Key.Org, began.Sub(w.began).Seconds(), rejected, err)
 	if err == nil {
 		a, known := w.access[s.AccessToken().Reveal()]
-		fresh := still && looked.After(told.at)
+		fresh := still && looked.began.After(told.at) && looked.ended.Before(began)
 		switch {
 		case !known || w.family[a.family].key != t.Key:
 			w.broken("%s hands out a token that is not %s's", p.name, t.Key.Org)
@@ -156,7 +156,7 @@ func (w *chaosWorld) get(p *chaosProcess, t oauthflow.Target, rejected bool, pat
 	// counts that time off the token's life.
 	usable := before.Connected() && before.HasAccessToken && time.Until(before.ExpiresAt) > 10*time.Second && began.Sub(before.UpdatedAt) > 2*chaosStale
 	switch {
-	case usable && !rejected && still && after.Generation == before.Generation && p.failed.Load() == failed:
+	case usable && !rejected && still && after.Generation == before.Generation && after.ExpiresAt.Equal(before.ExpiresAt) && p.failed.Load() == failed:
 		w.broken("%s has a usable token in the store and says: %v", p.name, err)
 	case w.calm && still && began.Sub(told.at) > 2*chaosStale && after.Connected() && !w.dead(told.family) && !errors.Is(err, oauthflow.ErrClosed):
 		w.broken("%s has no trouble and says: %v", p.name, err)

@@ -32,9 +32,11 @@ type chaosProcess struct {
 	walks    bool // refreshes in the background, and revokes what is left to be revoked
 	flows    turn // one flow at a time
 	mu       sync.Mutex
-	connects tokenstore.Key               // the key it is connecting
-	looked   map[tokenstore.Key]time.Time // when its last good reading began
+	connects tokenstore.Key          // the key it is connecting
+	looked   map[tokenstore.Key]look // its last good reading
 }
+
+type look struct{ began, ended time.Time }
 
 var errChaos = errors.New("the store is away")
 
@@ -112,7 +114,7 @@ func (p *chaosProcess) Load(ctx context.Context, key tokenstore.Key) (*tokenstor
 		return nil, p.fault(errors.Join(err, errChaos))
 	}
 	p.mu.Lock()
-	p.looked[key] = began
+	p.looked[key] = look{began, time.Now()}
 	p.mu.Unlock()
 	return c, nil
 }

@@ -42,9 +42,9 @@ func TestChaos(t *testing.T) {
 	}
 	runs := *chaosRuns
 	if runs == 0 {
-		runs = 100
+		runs = 60
 		if testing.Short() {
-			runs = 30
+			runs = 20
 		}
 	}
 	for seed := range uint64(runs) {
@@ -166,7 +166,7 @@ func (w *chaosWorld) spawn(ring int) *chaosProcess {
 	w.born++
 	ctx, stop := context.WithCancel(context.Background())
 	p := &chaosProcess{
-		Store: w.memory, w: w.truth, name: fmt.Sprintf("P%d", w.born), stop: stop, ring: ring, flows: make(turn, 1), lot: newLot(w.seed, uint64(w.born)), looked: map[tokenstore.Key]time.Time{},
+		Store: w.memory, w: w.truth, name: fmt.Sprintf("P%d", w.born), stop: stop, ring: ring, flows: make(turn, 1), lot: newLot(w.seed, uint64(w.born)), looked: map[tokenstore.Key]look{},
 	}
 	var err error
 	p.m, err = oauthflow.New(oauthflow.Config{

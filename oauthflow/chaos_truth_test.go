@@ -149,6 +149,8 @@ func (w *truth) presenting(p *chaosProcess, refresh string) {
 	for _, a := range g.arrived {
 		switch {
 		case a.by.dead() && a.stored.IsZero():
+		case a.by == p && a.stored.IsZero():
+			w.broken("%s presents %s, and has its successor in memory", p.name, w.short(refresh))
 		case a.stored.IsZero() && time.Since(a.at) > cutOff, !a.stored.IsZero() && a.stored.Sub(a.at) > cutOff:
 			l.lost = a.by.name + " was cut off from the store with the successor in hand"
 		default:

@@ -159,10 +159,11 @@ func (m *Manager) offline(ctx context.Context, h *Handle, t Target, w want, caus
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if u := h.unsaved.Load(); u != nil {
+	v := h.last.Load()
+	if u := h.unsaved.Load(); u != nil && (v == nil || u.p.on(v.conn)) { // else it was overtaken, as far as is known here
 		return u.token(w)
 	}
-	if v := h.last.Load(); v != nil {
+	if v != nil {
 		s := v.snapshot(w.slot)
 		if s != nil && s.Usable(time.Now()) && (!w.rejected && !w.force || s.Generation() != w.generation) {
 			if reason, err := Changed(v.conn, t); reason == "" && err == nil {
