@@ -73,7 +73,8 @@ func (s *Sealer) Newest(sealed []byte) bool {
 
 // Reseal opens what was sealed for the place from, and seals it with the newest key
 // for the place to. Errors that are ErrSealBroken or ErrUnknownKey say that sealed
-// does not open; others that the AEAD does not seal, or the context's end.
+// does not open; others that the key service is away (ErrKeysAway), that the AEAD does
+// not seal, or the context's end.
 func (s *Sealer) Reseal(ctx context.Context, sealed []byte, from, to Binding) ([]byte, error) {
 	text, err := s.Open(ctx, sealed, from)
 	if err != nil {

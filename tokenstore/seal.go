@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 )
 
@@ -19,6 +20,10 @@ var (
 	ErrUnknownKey = errors.New("tokenstore: sealed with an unknown key")
 )
 
+// ErrKeysAway: the service that holds the keys cannot be asked at the moment, which
+// says nothing about the data.
+var ErrKeysAway = errors.New("tokenstore: the key service cannot be asked at the moment")
+
 // AEAD is authenticated encryption with associated data. It is the method set of
 // Tink's tink.AEAD, so any Tink primitive fits.
 //
@@ -27,13 +32,18 @@ var (
 //	EncryptWithContext(ctx context.Context, plaintext, associatedData []byte) ([]byte, error)
 //	DecryptWithContext(ctx context.Context, ciphertext, associatedData []byte) ([]byte, error)
 //
-// those are called instead. If it has KeyIDs() []string (newest first), a check
+// those are called instead. An error of a service that is away or refuses for a while
+// should wrap [ErrKeysAway], unless it is a net.Error or the context's: any other says
+// that the ciphertext does not open.
+//
+// If it has KeyIDs() []string (newest first), a check
 // row is kept per key; see [Sealer.Verify]. If it has
 //
 //	KeyID(ciphertext []byte) (id string, ok bool)
 //
-// as well, which says what key a ciphertext is under, a change of keys need not seal
-// again what is under the newest already, and a missing key is named.
+// as well, which says what key a ciphertext is under (for each that the newest key
+// makes), a change of keys need not seal again what is under the newest already, and
+// a missing key is named.
 type AEAD interface {
 	Encrypt(plaintext, associatedData []byte) ([]byte, error)
 	Decrypt(ciphertext, associatedData []byte) ([]byte, error)
@@ -77,8 +87,8 @@ func (s *Sealer) Seal(ctx context.Context, plaintext []byte, b Binding) ([]byte,
 	return append([]byte{sealFormat}, sealed...), nil
 }
 
-// Open decrypts what Seal returned for the same place. Errors are ErrSealBroken
-// or ErrUnknownKey, wrapped, or the context's.
+// Open decrypts what Seal returned for the same place. Errors are ErrSealBroken,
+// ErrUnknownKey or ErrKeysAway, wrapped, or the context's.
 func (s *Sealer) Open(ctx context.Context, sealed []byte, b Binding) ([]byte, error) {
 	if len(sealed) == 0 || sealed[0] != sealFormat {
 		return nil, fmt.Errorf("%w (%s): a format this version does not know", ErrSealBroken, b.Field)
@@ -93,9 +103,11 @@ func (s *Sealer) Open(ctx context.Context, sealed []byte, b Binding) ([]byte, er
 	switch {
 	case err == nil:
 		return plaintext, nil
-	case errors.Is(err, ErrUnknownKey), errors.Is(err, ErrSealBroken),
+	case errors.Is(err, ErrUnknownKey), errors.Is(err, ErrSealBroken), errors.Is(err, ErrKeysAway),
 		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return nil, fmt.Errorf("%w (%s)", err, b.Field)
+	case errors.As(err, new(net.Error)):
+		return nil, fmt.Errorf("%w (%s): %w", ErrKeysAway, b.Field, err)
 	default:
 		if unknown := s.unknown(sealed); unknown != nil {
 			return nil, fmt.Errorf("%w (%s)", unknown, b.Field)

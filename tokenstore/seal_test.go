@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net/url"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -184,6 +185,33 @@ func TestSealerUsesTheContext(t *testing.T) {
 	s = tokenstore.NewSealer(kms{foreign{Keyring: ring(t, key(1)), fault: errors.New("quota")}})
 	_, err = s.Seal(t.Context(), []byte(canary), place)
 	require.ErrorContains(t, err, "sealing tokens: quota")
+}
+
+// A key service that is away says nothing about the data, and no wrong key is blamed.
+func TestAKeyServiceThatIsAway(t *testing.T) {
+	store, here := tokenstore.NewMemory(), tokenstore.NewSealer(kms{foreign{Keyring: ring(t, key(1))}})
+	require.NoError(t, here.Verify(t.Context(), store))
+	sealed, err := here.Seal(t.Context(), []byte(canary), place)
+	require.NoError(t, err)
+	for name, fault := range map[string]error{
+		"no connection": &url.Error{Op: "Post", URL: "https://kms.example.com", Err: errors.New("connection refused")},
+		"throttled":     fmt.Errorf("%w: too many requests", tokenstore.ErrKeysAway),
+	} {
+		t.Run(name, func(t *testing.T) {
+			away := tokenstore.NewSealer(kms{foreign{Keyring: ring(t, key(1)), fault: fault}})
+			_, err := away.Open(t.Context(), sealed, place)
+			require.ErrorIs(t, err, tokenstore.ErrKeysAway)
+			require.ErrorIs(t, err, fault)
+			require.NotErrorIs(t, err, tokenstore.ErrSealBroken)
+			_, err = away.Reseal(t.Context(), sealed, place, place)
+			require.ErrorIs(t, err, tokenstore.ErrKeysAway)
+			for _, err := range []error{away.Verify(t.Context(), store), away.Keep(t.Context(), store)} {
+				require.ErrorIs(t, err, tokenstore.ErrKeysAway)
+				require.ErrorContains(t, err, "checking key default")
+				require.NotErrorIs(t, err, tokenstore.ErrSealBroken)
+			}
+		})
+	}
 }
 
 func TestVerifyFindsTheWrongKey(t *testing.T) {
