@@ -107,16 +107,18 @@ func (r *Registry) resealSince(ctx context.Context, at positions) (n Resealed, n
 }
 
 // resealDefinitions follows the feed to its end. A record that somebody changes
-// meanwhile comes again there, and so do those that are written here.
+// meanwhile comes again there, and so do those that are written here. Each is written
+// once: two processes that do not see that it is done, or seal with different keys,
+// would go on with each other's for ever. The next look sees what came after.
 func (r *Registry) resealDefinitions(ctx context.Context, after int64) (n tokenstore.Resealed, next int64, err error) {
-	mine := map[string]int64{} // versions written here, by id
+	mine := map[string]bool{} // written here, by id
 	for next = after; ; {
 		records, behind, err := r.cfg.Definitions.Definitions(ctx, next, feedPage)
 		if err != nil {
 			return n, after, err
 		}
 		for _, d := range records {
-			if d.Sealed == nil || mine[d.ID] == d.Version {
+			if d.Sealed == nil || mine[d.ID] {
 				continue
 			}
 			sealed, one, err := r.resealText(ctx, d.Sealed, definitionBinding(d, d.Version), definitionBinding(d, d.Version+1))
@@ -125,14 +127,14 @@ func (r *Registry) resealDefinitions(ctx context.Context, after int64) (n tokens
 			}
 			if one.Resealed > 0 {
 				d.Sealed = sealed // by nobody, so UpdatedBy stays
-				stored, err := r.cfg.Definitions.PutDefinition(ctx, d)
+				_, err := r.cfg.Definitions.PutDefinition(ctx, d)
 				if errors.Is(err, ErrConflict) {
 					continue
 				}
 				if err != nil {
 					return n, after, err
 				}
-				mine[d.ID] = stored.Version
+				mine[d.ID] = true
 			}
 			n.Add(one)
 		}
@@ -144,7 +146,7 @@ func (r *Registry) resealDefinitions(ctx context.Context, after int64) (n tokens
 
 // resealSettings does the same for settings.
 func (r *Registry) resealSettings(ctx context.Context, after int64) (n tokenstore.Resealed, next int64, err error) {
-	mine := map[SettingsKey]int64{}
+	mine := map[SettingsKey]bool{}
 	for next = after; ; {
 		keys, behind, err := r.cfg.Definitions.SettingsChanges(ctx, next, feedPage)
 		if err != nil {
@@ -155,7 +157,7 @@ func (r *Registry) resealSettings(ctx context.Context, after int64) (n tokenstor
 			if err != nil {
 				return n, after, err
 			}
-			if s.Sealed == nil || mine[key] == s.Version {
+			if s.Sealed == nil || mine[key] {
 				continue
 			}
 			sealed, one, err := r.resealText(ctx, s.Sealed, settingsBinding(key, s.Version), settingsBinding(key, s.Version+1))
@@ -164,14 +166,14 @@ func (r *Registry) resealSettings(ctx context.Context, after int64) (n tokenstor
 			}
 			if one.Resealed > 0 {
 				s.Sealed = sealed
-				stored, err := r.cfg.Definitions.PutSettings(ctx, s)
+				_, err := r.cfg.Definitions.PutSettings(ctx, s)
 				if errors.Is(err, ErrConflict) {
 					continue
 				}
 				if err != nil {
 					return n, after, err
 				}
-				mine[key] = stored.Version
+				mine[key] = true
 			}
 			n.Add(one)
 		}

@@ -7,11 +7,8 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -25,13 +22,18 @@ var sealingKeys = map[string]string{"old": tokenstore.GenerateKey(), "new": toke
 // sealers returns a sealer with the keys of these ids, newest first.
 func sealers(t testing.TB, ids ...string) *tokenstore.Sealer {
 	t.Helper()
+	return tokenstore.NewSealer(keysOf(t, ids...))
+}
+
+func keysOf(t testing.TB, ids ...string) *tokenstore.Keyring {
+	t.Helper()
 	var keys []tokenstore.SealingKey
 	for _, id := range ids {
 		keys = append(keys, tokenstore.SealingKey{ID: id, Key: tokenstore.NewSecret(sealingKeys[id])})
 	}
 	ring, err := tokenstore.NewKeyring(keys...)
 	require.NoError(t, err)
-	return tokenstore.NewSealer(ring)
+	return ring
 }
 
 // with is another process on the same stores, with these keys.
@@ -39,6 +41,12 @@ func (w *world) with(t testing.TB, ids []string, change ...func(*integrations.Co
 	t.Helper()
 	s := sealers(t, ids...)
 	require.NoError(t, s.Verify(t.Context(), w.store))
+	return w.sealing(t, s, change...)
+}
+
+// sealing is another process on the same stores that seals like this.
+func (w *world) sealing(t testing.TB, s *tokenstore.Sealer, change ...func(*integrations.Config)) *world {
+	t.Helper()
 	m := newWorld(t, append([]func(*integrations.Config){func(c *integrations.Config) {
 		c.Tokens, c.Definitions, c.Sealer, c.Transport = w.store, w.definitions, s, w.idp
 	}}, change...)...)
@@ -296,40 +304,6 @@ func TestSomebodyGoesOnToSealWithTheOldKey(t *testing.T) {
 			w.with(t, []string{"new"}).works(t)
 		})
 	}
-}
-
-// A process that was left out of the roll-out shows soon.
-func TestAProcessThatSealsWithARetiredKeyIsHeard(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := rotating(t)
-		var mu sync.Mutex
-		var logs strings.Builder
-		behind := w.with(t, []string{"old", "new"}, func(c *integrations.Config) {
-			c.Logger = slog.New(slog.NewTextHandler(writer(func(b []byte) {
-				mu.Lock()
-				defer mu.Unlock()
-				logs.Write(b)
-			}), nil))
-		})
-		behind.follow(t)
-		pass(5 * time.Minute)
-		_, err := w.with(t, both).Reseal(t.Context())
-		require.NoError(t, err)
-		require.Equal(t, []string{"new"}, w.checks(t))
-		pass(time.Minute)
-		synctest.Wait()
-		require.Equal(t, []string{"new", "old"}, w.checks(t))
-		mu.Lock()
-		defer mu.Unlock()
-		require.Equal(t, 1, strings.Count(logs.String(), "key old was retired, and this process seals with it"))
-	})
-}
-
-type writer func([]byte)
-
-func (w writer) Write(b []byte) (int, error) {
-	w(b)
-	return len(b), nil
 }
 
 // nth is a store of definitions that fails at its nth call.
