@@ -17,8 +17,7 @@ import (
 // Keys is a keyset in use. It is a tokenstore.AEAD.
 type Keys struct {
 	tink.AEAD
-	ids      []string
-	prefixed bool // every key's ciphertexts begin with its id
+	ids []string
 }
 
 var _ tokenstore.AEAD = (*Keys)(nil)
@@ -32,7 +31,7 @@ func (k *Keys) KeyIDs() []string { return k.ids }
 // it: a byte 1, and four of the id. With it a change of keys finds what is still to be
 // sealed again, and a key that is missing is named.
 func (k *Keys) KeyID(ciphertext []byte) (string, bool) {
-	if !k.prefixed || len(ciphertext) < 5 || ciphertext[0] != 1 {
+	if len(ciphertext) < 5 || ciphertext[0] != 1 {
 		return "", false
 	}
 	return id(binary.BigEndian.Uint32(ciphertext[1:5])), true
@@ -51,7 +50,9 @@ func Create(kms tink.AEAD) (encrypted []byte, err error) {
 	return write(handle, kms)
 }
 
-// Open decrypts a keyset for use.
+// Open decrypts a keyset for use. It refuses one with keys whose ciphertexts do not
+// begin with the key's id: nobody could tell when such a key may go. Create and Add
+// make none.
 func Open(encrypted []byte, kms tink.AEAD) (*Keys, error) {
 	handle, err := read(encrypted, kms)
 	if err != nil {
@@ -62,14 +63,19 @@ func Open(encrypted []byte, kms tink.AEAD) (*Keys, error) {
 		return nil, err
 	}
 	info := handle.KeysetInfo() // ids and states, no keys
-	ids, prefixed := []string{id(info.GetPrimaryKeyId())}, true
+	ids := []string{id(info.GetPrimaryKeyId())}
 	for _, key := range info.GetKeyInfo() {
-		prefixed = prefixed && key.GetOutputPrefixType().String() == "TINK"
+		if key.GetStatus().String() != "ENABLED" {
+			continue // it opens nothing
+		}
+		if prefix := key.GetOutputPrefixType().String(); prefix != "TINK" {
+			return nil, fmt.Errorf("tinkkeys: the output prefix of key %s is %s: use keys with the prefix TINK", id(key.GetKeyId()), prefix)
+		}
 		if key.GetKeyId() != info.GetPrimaryKeyId() {
 			ids = append(ids, id(key.GetKeyId()))
 		}
 	}
-	return &Keys{primitive, ids, prefixed}, nil
+	return &Keys{primitive, ids}, nil
 }
 
 // Add returns the keyset with a new key that opens, and does not seal yet.

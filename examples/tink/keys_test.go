@@ -1,6 +1,7 @@
 package tinkkeys_test
 
 import (
+	"bytes"
 	"fmt"
 	"log/slog"
 	"testing"
@@ -53,6 +54,34 @@ func TestWhatOneKeysetSealedAnotherRefuses(t *testing.T) {
 
 	_, err = tinkkeys.Open(one, kms(t))
 	require.ErrorContains(t, err, "does not open")
+}
+
+// encrypt returns the keyset in m as Create would.
+func encrypt(t *testing.T, m *keyset.Manager, service tink.AEAD) []byte {
+	t.Helper()
+	handle, err := m.Handle()
+	require.NoError(t, err)
+	var text bytes.Buffer
+	require.NoError(t, handle.WriteWithAssociatedData(keyset.NewJSONWriter(&text), service, []byte("bifrost sealing keys")))
+	return text.Bytes()
+}
+
+// A keyset from elsewhere may have keys that open nothing, or that do not put their
+// ids before ciphertexts: with the latter a change of keys would never end.
+func TestKeysetsFromElsewhere(t *testing.T) {
+	service, m := kms(t), keyset.NewManager()
+	first, err := m.Add(aead.AES256GCMKeyTemplate())
+	require.NoError(t, err)
+	require.NoError(t, m.SetPrimary(first))
+	disabled, err := m.Add(aead.AES256GCMKeyTemplate())
+	require.NoError(t, err)
+	require.NoError(t, m.Disable(disabled))
+	require.Equal(t, []string{fmt.Sprint(first)}, open(t, encrypt(t, m, service), service).KeyIDs())
+
+	_, err = m.Add(aead.AES256GCMNoPrefixKeyTemplate())
+	require.NoError(t, err)
+	_, err = tinkkeys.Open(encrypt(t, m, service), service)
+	require.ErrorContains(t, err, "is RAW")
 }
 
 func newBifrost(store bifrost.Store, keys tokenstore.AEAD) error {
