@@ -30,6 +30,7 @@ func TestImportedTokensAreServedAndRenewed(t *testing.T) {
 		w, f := flaky(t)
 		_, err := w.m.Disconnect(context.Background(), w.target, "bob")
 		require.NoError(t, err)
+		synctest.Wait() // it is revoked
 		f.set(func(f *faulty) { f.skew = 5 * time.Minute }) // the store's clock is another
 		w.idp.current = map[string]string{"old": "old/RT"}
 		w.target.Fingerprint = "f1"
@@ -59,7 +60,7 @@ func TestImportedTokensAreServedAndRenewed(t *testing.T) {
 		require.False(t, ok)
 		_, ok = s.Extra("instance_url")
 		require.True(t, ok)
-		require.Equal(t, []string{"connected", "disconnected", "connected imported"}, w.events())
+		require.Equal(t, []string{"connected", "disconnected", "revoked", "connected imported"}, w.events())
 		f.set(func(f *faulty) { f.skew = 0 })
 		pass(time.Hour)
 		w.requireToken(w.m, "AT2")
