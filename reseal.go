@@ -27,7 +27,7 @@ import (
 //
 // What does not open is logged and counted, and keeps every old key in need. A process
 // that still seals with an old key puts it in need again within a minute, and logs an
-// error. docs/keys.md has the whole of it.
+// error, if it was started. docs/keys.md has the whole of it.
 func (b *Bifrost) Reseal(ctx context.Context) (integrations.Resealed, error) {
 	return b.Integrations.Reseal(ctx)
 }

@@ -36,8 +36,8 @@ var ErrKeysAway = errors.New("tokenstore: the key service cannot be asked at the
 // should wrap [ErrKeysAway], unless it is a net.Error or the context's: any other says
 // that the ciphertext does not open.
 //
-// If it has KeyIDs() []string (newest first), a check
-// row is kept per key; see [Sealer.Verify]. If it has
+// If it has KeyIDs() []string (newest first), a check row is kept per key; see
+// [Sealer.Verify]. If it has
 //
 //	KeyID(ciphertext []byte) (id string, ok bool)
 //
@@ -182,7 +182,7 @@ func (s *Sealer) verify(ctx context.Context, checks map[string][]byte) error {
 				"add that key after the newest one, and reseal with it before you remove it: %w", id, err)
 		case errors.Is(err, ErrSealBroken):
 			return fmt.Errorf("tokenstore: the configured key is not the one this store's secrets were sealed with (key id %s); "+
-				"configure the key the store was first used with: %w", id, err)
+				"configure the key that the store is used with: %w", id, err)
 		default:
 			return fmt.Errorf("tokenstore: checking key %s: %w", id, err)
 		}

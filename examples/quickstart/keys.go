@@ -55,7 +55,7 @@ func reseal(ctx context.Context, bf *bifrost.Bifrost, keys *tokenstore.Keyring, 
 		case err != nil:
 			log.Error("quickstart: the old sealing keys are still needed", "error", err)
 		default:
-			log.Info("quickstart: everything is sealed with the newest key; ten minutes from now take the others out of BIFROST_KEY",
+			log.Info("quickstart: everything is sealed with the first key of BIFROST_KEY; ten minutes from now take out those that are older",
 				"newest", keys.KeyIDs()[0], "retired", done.Retired)
 		}
 	})
