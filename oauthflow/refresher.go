@@ -135,9 +135,9 @@ func (r *refresher) fill(ctx context.Context) error {
 		}
 		if r.take(ctx, key) {
 			taken++
+			r.staff(ctx) // at once: to take a page up is a read for each organization
 		}
 	}
-	r.staff(ctx)
 	return nil
 }
 
