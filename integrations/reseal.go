@@ -78,9 +78,12 @@ func (r *Registry) Reseal(ctx context.Context) (Resealed, error) {
 		done.Settings.Resealed += n.Settings.Resealed
 		return now.Resealed+now.Failed > 0, err
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, tokenstore.ErrKeyInUse):
 		return done, fmt.Errorf("integrations: everything was sealed again, and no key was retired; "+
 			"give every process the same newest key, and reseal again: %w", err)
+	case err != nil:
+		return done, fmt.Errorf("integrations: everything was sealed again, and no key was retired; reseal again: %w", err)
 	}
 	done.Retired = retired
 	return done, nil

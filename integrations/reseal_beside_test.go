@@ -150,3 +150,17 @@ func (w writer) Write(b []byte) (int, error) {
 	w(b)
 	return len(b), nil
 }
+
+// failing is a token store that keeps the checks of keys.
+type failing struct{ tokenstore.Store }
+
+func (failing) DeleteKeyCheck(context.Context, string) error { return errNth }
+
+func TestAStoreThatFailsAtTheEndBlamesNoProcess(t *testing.T) {
+	w := rotating(t)
+	m := w.with(t, both, func(c *integrations.Config) { c.Tokens = failing{w.store} })
+	_, err := m.Reseal(t.Context())
+	require.ErrorIs(t, err, errNth)
+	require.ErrorContains(t, err, "no key was retired; reseal again")
+	require.Equal(t, []string{"new", "old"}, w.checks(t))
+}
