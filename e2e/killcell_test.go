@@ -228,12 +228,8 @@ func (x *cell) requirePresentations(t *testing.T) {
 	require.Equal(t, want.presented, counts.Requests["refresh_token"], x.journal())
 	require.Equal(t, max(0, want.presented-1), counts.Repeated, x.journal())
 	require.Equal(t, want.after, counts.AfterSuccessor, x.journal())
-	victims := 1
-	if x.how == frozen && x.place == looked { // its bytes come late
-		victims = 2
-	}
 	for _, r := range x.refreshes() {
-		if r.Presentation == victims && want.presented == 2 || r.Status == 0 || r.At.Before(x.asked.Add(killTiming.Attempt)) && x.sends() {
+		if r.Presentation == x.victims() && want.presented == 2 || r.Status == 0 || r.At.Before(x.asked.Add(killTiming.Attempt)) && x.sends() {
 			continue // the victim's
 		}
 		require.False(t, r.At.Before(x.asked.Add(killTiming.Attempt)), "before the attempt's deadline:\n%s", x.journal())

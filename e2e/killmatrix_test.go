@@ -156,6 +156,14 @@ func (c killCase) blocked() bool {
 	return c.how == frozen && slices.Contains([]place{writing, atCommit, withheld}, c.place)
 }
 
+// victims says which of two presentations is the process's that goes away.
+func (c killCase) victims() int {
+	if c.how == frozen && c.place == looked {
+		return 2 // its bytes come late
+	}
+	return 1
+}
+
 // killAtOnce is how many cases of one store run at a time. They wait for deadlines
 // nearly all the time, so it may be many more than there are processors.
 const killAtOnce = 24
