@@ -54,8 +54,10 @@ func reseal(ctx context.Context, bf *bifrost.Bifrost, keys *tokenstore.Keyring, 
 		case ctx.Err() != nil: // the next start goes on
 		case err != nil:
 			log.Error("quickstart: the old sealing keys are still needed", "error", err)
+		case len(done.Retired) == 0: // a new key that comes second seals nothing yet, and must stay
+			log.Info("quickstart: everything is sealed with the first key of BIFROST_KEY", "newest", keys.KeyIDs()[0])
 		default:
-			log.Info("quickstart: everything is sealed with the first key of BIFROST_KEY; ten minutes from now take out those that are older",
+			log.Info("quickstart: everything is sealed with the first key of BIFROST_KEY; ten minutes from now take out those that are retired",
 				"newest", keys.KeyIDs()[0], "retired", done.Retired)
 		}
 	})

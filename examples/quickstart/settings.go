@@ -111,8 +111,11 @@ func (s *settings) readDatabase(e *env) {
 			s.readPostgres(e, path)
 			return
 		}
-		e.wrong("DATABASE", "%q is a URL of an unknown kind: name a file", scheme+"://…")
+		e.wrong("DATABASE", "%q is a URL of an unknown kind: name a file, or a PostgreSQL as postgres://user:password@host:5432/name", scheme+"://…")
 		return
+	}
+	if e.get("DATABASE_LISTEN") != "" {
+		e.wrong("DATABASE_LISTEN", "is set, but DATABASE is a file, where there is nothing to listen to: unset it, or name a PostgreSQL as DATABASE")
 	}
 	var err error
 	if s.database, err = databasePath(path, e.get); err != nil {

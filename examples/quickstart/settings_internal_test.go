@@ -135,6 +135,7 @@ func TestRefusedSettings(t *testing.T) {
 		{[]string{"BASE_URL", "https://app.example.com/?x"}, []string{"BASE_URL", "query"}},
 		{[]string{"DATABASE", "postgres://u:s3cr3t@/"}, []string{"DATABASE", "postgres://user"}},
 		{[]string{"DATABASE", "postgres://u:p@db/x", "DATABASE_LISTEN", "u:s3cr3t@db"}, []string{"DATABASE_LISTEN", "postgres://user"}},
+		{[]string{"DATABASE_LISTEN", "postgres://u:s3cr3t@db/x"}, []string{"DATABASE_LISTEN", "DATABASE is a file"}},
 		{[]string{"DATABASE", "mysql://u:s3cr3t@db/x"}, []string{"DATABASE", "unknown kind"}},
 		{[]string{"DATABASE", dir}, []string{"DATABASE", "is a directory"}},
 		{[]string{"DATABASE", filepath.Join(dir, "none", "x.db")}, []string{"DATABASE", "no directory"}},
