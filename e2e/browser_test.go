@@ -45,7 +45,7 @@ func TestClickThrough(t *testing.T) {
 	b.do("execute", press("Execute"), see("Alice Archer"), see("Hiro Hayashi"))
 	b.shoot("executed")
 
-	b.do("refresh", follow("Integrations"), press("Refresh"), see("new access token"), see("Active"))
+	b.do("refresh", follow("Integrations"), press("Refresh"), see("fresh access token"), see("Active"))
 	b.do("reconnect", press("Reconnect"))
 	b.signIn()
 	b.do("allow again", press("Allow"), see("Active"))

@@ -285,7 +285,7 @@ func TestClientCredentials(t *testing.T) {
 	require.Equal(t, http.StatusSeeOther, w.Code, w.Body)
 	page = b.get("/", asPage)
 	checkPage(t, page)
-	require.Contains(t, page.Body.String(), "Daemon has a new access token.")
+	require.Contains(t, page.Body.String(), "Daemon has a fresh access token.")
 	require.Contains(t, page.Body.String(), "Active")
 	require.NotContains(t, page.Body.String(), "/api/integrations/Daemon/disconnect")
 	require.Equal(t, "active", object(t, b.get("/api/integrations/Daemon"))["status"])

@@ -24,8 +24,8 @@ type note struct {
 // notes are the texts; each follows the integration's name.
 var notes = map[string]note{
 	noteConnected:                    {true, "is connected."},
-	noteRefreshed:                    {true, "has a new access token."},
-	noteDisconnected + "pending":     {true, "is disconnected, and the provider is being asked to revoke its tokens. If it is away, it is asked again for a day; the history says what came of it."},
+	noteRefreshed:                    {true, "has a fresh access token."},
+	noteDisconnected + "pending":     {true, "is disconnected, and the provider is being asked to revoke its tokens. If it is away, it is asked again for a day, unless you connect again."},
 	noteDisconnected + "unsupported": {true, "is disconnected. The provider offers no way to revoke tokens; remove the app's access in the account's settings there if they must end now."},
 	noteDisconnected + "failed":      {false, "is disconnected here, but its tokens cannot be revoked from here any more: they do not open, or the definition has changed since they came. Remove the app's access in the account's settings at the provider."},
 	"not-own-connection":             {false, "is served by the shared connection, which only an administrator may change."},

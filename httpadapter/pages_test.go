@@ -186,8 +186,8 @@ func TestForms(t *testing.T) {
 		require.Equal(t, "/?org=acme", w.Header().Get("Location"))
 		return b.get("/?org=acme", asPage).Body.String()
 	}
-	require.Contains(t, submit("/api/integrations/Graph/refresh?org=acme"), "Graph has a new access token.")
-	require.NotContains(t, b.get("/?org=acme", asPage).Body.String(), "Graph has a new access token.", "said once")
+	require.Contains(t, submit("/api/integrations/Graph/refresh?org=acme"), "Graph has a fresh access token.")
+	require.NotContains(t, b.get("/?org=acme", asPage).Body.String(), "Graph has a fresh access token.", "said once")
 	require.Contains(t, submit("/api/integrations/Graph/disconnect?org=acme"), "the provider is being asked to revoke its tokens")
 	require.Contains(t, submit("/api/integrations/Graph/disconnect?org=acme"), "Graph is not connected.")
 	b.connect("Drive", "")

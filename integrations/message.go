@@ -11,7 +11,7 @@ import (
 // What statuses say to a person.
 const (
 	noOAuthMessage      = "This integration uses no OAuth; there is nothing to connect."
-	notConnectedMessage = "Nobody has connected an account yet. Register the redirect URI with the provider, then press Connect."
+	notConnectedMessage = "No account is connected. Register the redirect URI with the provider, then press Connect."
 	notMintedMessage    = "No token has been asked for yet. There is nothing to connect: tokens are had with the client's own credentials."
 	connectingMessage   = "Somebody has begun to connect an account and has not come back yet."
 	fallbackMessage     = "Served by the shared connection. Connect an account of your own to use it instead."
