@@ -15,11 +15,12 @@ const feedPage = 500
 type feed struct {
 	turn        chan struct{} // holds one value while nobody reads
 	definitions int64
-	settings    int64 // negative: not looked yet
+	settings    int64
+	settled     bool // the feed of settings was read to its end, or skipped to there
 }
 
 func newFeed() *feed {
-	f := &feed{turn: make(chan struct{}, 1), settings: -1}
+	f := &feed{turn: make(chan struct{}, 1)}
 	f.turn <- struct{}{}
 	return f
 }
@@ -85,35 +86,49 @@ func bare(ctx context.Context) (context.Context, context.CancelFunc) {
 	}
 }
 
+// syncSettings begins at the beginning, so that it is known where nothing was ever
+// set, and gives that up where too much was.
 func (r *Registry) syncSettings(ctx context.Context) error {
-	if r.feed.settings < 0 {
-		_, next, err := r.cfg.Definitions.SettingsChanges(ctx, -1, feedPage)
-		if err != nil {
-			return err
-		}
-		// What was read before is not covered by the feed from here on.
-		r.settings.Range(func(_ SettingsKey, e *settingsEntry) bool {
-			e.epoch.Add(1)
-			return true
-		})
-		r.feed.settings = next
-		return nil
-	}
 	for {
+		at := time.Now()
 		keys, next, err := r.cfg.Definitions.SettingsChanges(ctx, r.feed.settings, feedPage)
 		if err != nil {
 			return err
 		}
+		// Before the epochs: whoever finds a key to be unknown has an entry by then.
+		room := r.everSet.add(keys)
 		for _, key := range keys {
 			if e := r.settings.Load(key); e != nil {
 				e.epoch.Add(1)
 			}
 		}
 		r.feed.settings = next
-		if len(keys) < feedPage {
+		switch {
+		case len(keys) < feedPage:
+			r.everSet.complete(at)
+			r.feed.settled = true
 			return nil
+		case !room && !r.feed.settled:
+			if err := r.skipSettings(ctx); err != nil {
+				return err
+			}
 		}
 	}
+}
+
+// skipSettings goes to the end of the feed.
+func (r *Registry) skipSettings(ctx context.Context) error {
+	_, next, err := r.cfg.Definitions.SettingsChanges(ctx, -1, feedPage)
+	if err != nil {
+		return err
+	}
+	// What was read before is not covered by the feed from here on.
+	r.settings.Range(func(_ SettingsKey, e *settingsEntry) bool {
+		e.epoch.Add(1)
+		return true
+	})
+	r.feed.settings, r.feed.settled = next, true
+	return nil
 }
 
 func (r *Registry) syncDefinitions(ctx context.Context) error {

@@ -80,6 +80,7 @@ type Registry struct {
 	synced   atomic.Bool // the store was read once
 	alarmed  atomic.Pointer[time.Time]
 	settings promap.Map[SettingsKey, settingsEntry]
+	everSet  everSet
 
 	// What Get found, by what it was asked for. Most calls choose no user, account
 	// or access: theirs is the shorter key, which is found sooner.
@@ -101,6 +102,9 @@ func New(cfg Config) (*Registry, error) {
 	}
 	if cfg.InTx == nil {
 		cfg.InTx = func(ctx context.Context, fn func(ctx context.Context) error) error { return fn(ctx) }
+	}
+	if cfg.Staleness == 0 {
+		cfg.Staleness = time.Second
 	}
 	r := &Registry{cfg: cfg, feed: newFeed()}
 	r.defs.Store(newDefinitions(0, nil, nil))

@@ -33,7 +33,7 @@ type settingsEntry struct {
 func (e *settingsEntry) current(s *settings) bool { return s.epoch == e.epoch.Load() }
 
 // settingsOf returns the settings of org for a definition, read if they are not
-// known. While the store is away, what was known before serves.
+// known and may be there. While the store is away, what was known before serves.
 func (r *Registry) settingsOf(ctx context.Context, definition, org string) (*settingsEntry, *settings, error) {
 	key := SettingsKey{Definition: definition, Org: org}
 	e := r.settings.Load(key)
@@ -45,6 +45,11 @@ func (r *Registry) settingsOf(ctx context.Context, definition, org string) (*set
 		return e, last, nil
 	}
 	epoch := e.epoch.Load()
+	if r.everSet.never(key, r.cfg.Staleness) {
+		s := &settings{record: SettingsRecord{SettingsKey: key}, opened: time.Now(), epoch: epoch}
+		e.last.Store(s)
+		return e, s, nil
+	}
 	record, err := r.cfg.Definitions.Settings(ctx, definition, org)
 	switch {
 	case err == nil:
