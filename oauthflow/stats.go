@@ -4,8 +4,8 @@ import "sync/atomic"
 
 // Stats count what a manager has done since it was made, for metrics.
 type Stats struct {
-	Requests      int64 // token requests that were sent or tried, of any kind
-	Failed        int64 // of them, those that brought no tokens
+	Requests      int64 // requests to providers that were sent or tried, of any kind
+	Failed        int64 // of them, those that did not bring what was asked for
 	Visits        int64 // connections the background has looked at because they were due
 	Passes        int64 // how often it asked the store what is due
 	OpenBreakers  int   // endpoints that are left alone at the moment

@@ -16,7 +16,7 @@
 //
 // One for each token or revocation request, of kind client, named after what it is
 // for, such as "POST refresh_token". It is one HTTP request, since none is repeated.
-// Its parent is none mostly, because a refresh belongs to none of its callers. A
+// It is the root of a trace, because a refresh belongs to none of its callers. A
 // bifrost.Config.Transport that makes spans makes children of it.
 //
 //	http.request.method          POST
@@ -36,26 +36,27 @@
 //
 // # Metrics
 //
-//	bifrost.request.duration    histogram, s: the requests, by bifrost.request.kind, bifrost.integration,
-//	                            bifrost.background and error.type
-//	bifrost.connection.events   counter: changes of connections, by bifrost.event.kind (connected, refreshed,
-//	                            refresh_failed, reauth_required, healed, …) and bifrost.integration
-//	bifrost.requests            counter: requests that were sent or tried
-//	bifrost.request.failures    counter: of them, those that did not bring what was asked for
-//	bifrost.background.visits   counter: connections that the background has looked at
-//	bifrost.background.passes   counter: how often it asked the store what is due
-//	bifrost.events.dropped      counter: events that bifrost.Config.Events was too slow for
-//	bifrost.revocations         counter: removed grants that a provider has revoked
-//	bifrost.revocations.given_up  counter: those that it was given up to revoke
-//	bifrost.breakers.open       up-down counter: endpoints that are left alone at the moment
+//	bifrost.request.duration      histogram, s: the requests, by bifrost.request.kind, bifrost.integration,
+//	                              bifrost.background and error.type
+//	bifrost.connection.events     counter: changes of connections, by bifrost.event.kind (connected, refreshed,
+//	                              refresh_failed, reauth_required, healed, …) and bifrost.integration
+//	bifrost.requests              counter: requests that were sent or tried
+//	bifrost.request.failures      counter: of them, those that did not bring what was asked for
+//	bifrost.background.visits     counter: connections that the background has looked at
+//	bifrost.background.passes     counter: how often it asked the store what is due
+//	bifrost.events.dropped        counter: events that bifrost.Config.Events was too slow for
+//	bifrost.revocation.successes  counter: removed grants that a provider has revoked
+//	bifrost.revocation.failures   counter: those that it was given up to revoke
+//	bifrost.breakers.open         up-down counter: endpoints that are left alone at the moment
 //
 // What to be woken by: bifrost.connection.events of kind reauth_required that rise
 // for many connections at once, and bifrost.breakers.open above zero.
 //
 // # What is told to nobody
 //
-// No token, code or secret; no URL, because its path or query may hold a tenant; no
-// entity id, user, account label or text of a provider's. Organizations are on spans,
+// No token, code or secret; no URL, because its path or query may hold a tenant (at
+// some providers the host names it too, and server.address is on spans); no entity id,
+// user, account label or text of a provider's. Organizations are on spans,
 // where [Config].OmitOrgs does not forbid it, and never on metrics, which keep one
 // series for each value for ever. Names of integrations are on both: there are as many
 // as administrators make. If customers make their own, drop the attribute with a view

@@ -46,8 +46,8 @@ func (t *Telemetry) Observe(of Statistics) error {
 	visits := counter("bifrost.background.visits", "{connection}", "Connections that the background has looked at because they were due.")
 	passes := counter("bifrost.background.passes", "{pass}", "How often the background asked the store what is due.")
 	dropped := counter("bifrost.events.dropped", "{event}", "Events that the listener was too slow for.")
-	revoked := counter("bifrost.revocations", "{grant}", "Removed grants that a provider has revoked.")
-	notRevoked := counter("bifrost.revocations.given_up", "{grant}", "Removed grants that it was given up to revoke.")
+	revoked := counter("bifrost.revocation.successes", "{grant}", "Removed grants that a provider has revoked.")
+	notRevoked := counter("bifrost.revocation.failures", "{grant}", "Removed grants that it was given up to revoke.")
 	breakers, err := t.meter.Int64ObservableUpDownCounter("bifrost.breakers.open",
 		metric.WithUnit("{endpoint}"), metric.WithDescription("Endpoints that are left alone at the moment."))
 	if err := errors.Join(append(wrong, err)...); err != nil {

@@ -182,15 +182,15 @@ func TestMetrics(t *testing.T) {
 	}
 	event := func(kind string) string { return "bifrost.event.kind=" + kind + ",bifrost.integration=Graph" }
 	wanted := map[string]map[string]float64{
-		"bifrost.request.duration":  {series(""): 1, series(",error.type=transient"): 1},
-		"bifrost.connection.events": {event("connected"): 1, event("refreshed"): 1, event("refresh_failed"): 1},
-		"bifrost.requests":          {"": 2},
-		"bifrost.request.failures":  {"": 1},
-		"bifrost.background.visits": {"": 0},
-		"bifrost.background.passes": {"": 0},
-		"bifrost.events.dropped":    {"": 0},
-		"bifrost.breakers.open":     {"": 0},
-		"bifrost.revocations":       {"": 0}, "bifrost.revocations.given_up": {"": 0},
+		"bifrost.request.duration":     {series(""): 1, series(",error.type=transient"): 1},
+		"bifrost.connection.events":    {event("connected"): 1, event("refreshed"): 1, event("refresh_failed"): 1},
+		"bifrost.requests":             {"": 2},
+		"bifrost.request.failures":     {"": 1},
+		"bifrost.background.visits":    {"": 0},
+		"bifrost.background.passes":    {"": 0},
+		"bifrost.events.dropped":       {"": 0},
+		"bifrost.breakers.open":        {"": 0},
+		"bifrost.revocation.successes": {"": 0}, "bifrost.revocation.failures": {"": 0},
 	}
 	require.Eventually(t, func() bool { return len(w.collect(t)["bifrost.connection.events"]) == 3 }, 10*time.Second, time.Millisecond,
 		"events come after what they tell of")
