@@ -306,24 +306,6 @@ func (f *flight) open(p presentation, w want) (*view, error) {
 	return nil, err
 }
 
-// errNotYet: the begin is not in the record, and may come.
-var errNotYet = errors.New("oauthflow: the write that opens an attempt may be under way")
-
-// withdraw records that nothing was sent for an attempt of which nobody knows
-// whether it was opened. That it is not there says little: a database may commit
-// what it was told before the connection to it broke. So it is looked for until
-// nobody would wait for it any more, or the record has moved on.
-func (f *flight) withdraw(p presentation) {
-	watch := startStopwatch()
-	f.h.persist(f.t, func(c *tokenstore.Connection, now time.Time) error {
-		err := notSent(c, now, p)
-		if errors.Is(err, errMoved) && p.on(c) && watch.elapsed() < f.rules.Attempt {
-			return errNotYet
-		}
-		return err
-	})
-}
-
 // ready begins another round, unless everybody has left during the one before.
 func (f *flight) ready() {
 	f.h.mu.Lock()

@@ -27,9 +27,10 @@ type Handle struct {
 
 	telling telling // of what was written
 
-	mu     sync.Mutex
-	flight *flight              // the refresh under way, or nil
-	pauses map[string]slotPause // by slot
+	mu      sync.Mutex
+	flight  *flight              // the refresh under way, or nil
+	pauses  map[string]slotPause // by slot
+	unbegun []unbegun            // looked for by one goroutine, while there are any
 }
 
 // view is one reading of the record. It is never changed, but for fits.

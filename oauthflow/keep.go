@@ -71,7 +71,7 @@ func (m *Manager) insist(t Target, try func(context.Context) error) {
 			defer cancel()
 			err = repeat(ctx, try)
 		}
-		if err != nil && !errors.Is(err, errMoved) && !errors.Is(err, errNotYet) {
+		if err != nil && !errors.Is(err, errMoved) {
 			m.logger(t).Error("oauthflow: closed before the outcome of a refresh could be stored", "error", err)
 		}
 	}

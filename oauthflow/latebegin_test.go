@@ -2,6 +2,7 @@ package oauthflow_test
 
 import (
 	"context"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -75,7 +76,7 @@ func TestABeginThatArrivesLateIsTakenBack(t *testing.T) {
 			_, err := w.token(w.m)
 			problem(t, err, oauthflow.ErrUnavailable)
 			pass(time.Hour)
-			require.Less(t, s.looks.Load(), int64(20), "looking has an end")
+			require.Less(t, s.looks.Load(), int64(30), "looking has an end")
 			begun := time.Now()
 			require.NoError(t, w.m.Close())
 			require.Zero(t, time.Since(begun))
@@ -94,5 +95,55 @@ func TestABeginThatArrivesLateIsTakenBack(t *testing.T) {
 			pass(time.Minute)
 			require.Equal(t, []string{"connected", "refreshed"}, w.events())
 		})
+	})
+}
+
+// busy is a store that takes its time for writes, and then does not get to those
+// whose callers have left.
+type busy struct {
+	tokenstore.Store
+	slow  atomic.Bool
+	looks atomic.Int64
+}
+
+// Update implements tokenstore.Store.
+func (s *busy) Update(ctx context.Context, key tokenstore.Key, change func(*tokenstore.Connection, time.Time) error) (*tokenstore.Connection, error) {
+	s.looks.Add(1)
+	if s.slow.Load() {
+		pass(100 * time.Millisecond)
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return s.Store.Update(ctx, key, change)
+}
+
+// Callers who leave within the begin leave nothing behind that grows, and a deploy
+// does not wait for begins that do not come.
+func TestBeginsOfThoseWhoLeave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		s := &busy{Store: w.store}
+		w.store = s
+		w.m = w.process()
+		w.connect("g")
+		pass(2 * time.Hour)
+		s.slow.Store(true)
+		s.looks.Store(0)
+		before := runtime.NumGoroutine()
+		const callers = 100
+		for range callers {
+			ctx, leave := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			_, err := w.m.Token(ctx, w.target)
+			leave()
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			pass(60 * time.Millisecond)
+		}
+		require.LessOrEqual(t, runtime.NumGoroutine()-before, 3)
+		require.Less(t, s.looks.Load(), int64(callers+20))
+		require.Empty(t, w.idp.refreshes())
+		begun := time.Now()
+		require.NoError(t, w.m.Close())
+		require.Less(t, time.Since(begun), 3*time.Second)
 	})
 }
