@@ -90,8 +90,8 @@ type Config struct {
 	KeepAlive time.Duration
 
 	// Events hears what happens to connections (connected, refreshed, failed, to be
-	// connected again, healed, disconnected), after it was stored: one call at a time,
-	// those of one connection in order, in the process where it happened. It never
+	// connected again, healed, disconnected, revoked), after it was stored: one call at
+	// a time, those of one connection in order, in the process where it happened. It never
 	// holds up a refresh. If it is slow, events wait, and beyond a thousand they are
 	// dropped: what must not be missed is in the history. Optional.
 	Events func(integrations.Event)

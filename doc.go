@@ -11,7 +11,8 @@
 //
 // [Bifrost.Start] begins what goes on in the background: connections that are used are
 // renewed before anybody has to wait, the others often enough to stay alive.
-// [Config].Events tells what happens to them, [Config].Tracer what is sent.
+// [Config].Events tells what happens to them, [Config].Tracer what is sent; module
+// otel passes both on to OpenTelemetry.
 //
 // The rooms, from the top:
 //
@@ -20,7 +21,8 @@
 //   - workflow: registered functions, their executions and history
 //   - integrations: definitions, and which connection a call uses
 //   - oauthflow: OAuth itself, and the refresh protocol
-//   - tokenstore: what must not be lost, sealed; package sqlite keeps it in a file
+//   - tokenstore: what must not be lost, sealed; package sqlite keeps it in a file,
+//     package postgres in a PostgreSQL
 //
 // Imports point down only. The compiled example of this package is the whole of a
 // program that uses it; start reading there.

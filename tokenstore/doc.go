@@ -4,9 +4,9 @@
 // [Store] is the small interface every store implements. It offers one atomic
 // read-modify-write of a record and a few indexes, and knows nothing of OAuth:
 // the protocol that makes refreshing safe is a set of pure functions over
-// [Connection] in package oauthflow. [Memory] is the store for tests; package
-// sqlite has the durable one. Package storetest is the suite that every store
-// passes, yours too.
+// [Connection] in package oauthflow. [Memory] is the store for tests; packages
+// sqlite and postgres have the durable ones. Package storetest is the suite that
+// every store passes, yours too.
 //
 // Tokens reach a store sealed. [Sealer] binds each ciphertext to the key,
 // field and generation it belongs to, so that ciphertexts moved between rows do

@@ -42,7 +42,7 @@
 // # Layers
 //
 // [Registry] registers and runs; [Store] keeps, with a contract that package
-// storetest checks; [Memory] is the store for tests, package sqlite has the
-// durable one. Start reading at [Register], then [Registry.Execute], then
+// storetest checks; [Memory] is the store for tests, packages sqlite and
+// postgres have the durable ones. Start reading at [Register], then [Registry.Execute], then
 // perform in run.go.
 package workflow
