@@ -75,9 +75,10 @@ func connect(c *tokenstore.Connection, now time.Time, g grant, ago time.Duration
 // disconnect leaves a tombstone: were the row deleted and the generation begun
 // anew, a late reply of the old grant could pass for the new one's. With it goes what
 // is to be revoked, sealed for the generation after the one that the caller saw; if
-// that has risen meanwhile, he seals again.
+// that has risen meanwhile, he opens the newer tokens and seals again.
 func disconnect(c *tokenstore.Connection, now time.Time, how removal) error {
-	if !c.Connected() || how.sealed != nil && c.Generation != how.generation-1 {
+	opened := how.sealed != nil || how.unsealed != nil
+	if !c.Connected() || opened && c.Generation != how.generation-1 {
 		return errMoved
 	}
 	*c = tokenstore.Connection{

@@ -51,6 +51,9 @@ func (m *Manager) revoke(key tokenstore.Key, via http.RoundTripper, walk bool) b
 			now, err := h.read(ctx)
 			return err == nil && revoking(now.conn)
 		})
+		if a.failure == nil && len(a.done) == 0 {
+			return true // nothing was sent: somebody has connected again, or the store is away
+		}
 	case walk:
 		why := refused.why
 		why.retryAfter, why.jitter = max(refused.wait, blockedPause(refused.why.class, refused.openings)), jitter()
@@ -85,7 +88,8 @@ func (m *Manager) carrier(ctx context.Context, key tokenstore.Key, p *revocation
 }
 
 // sendRevocation sends each of p's tokens once, until one cannot be sent, or there is
-// no need any more: somebody may connect again between two.
+// no need any more: somebody may connect again between two, or while the key service
+// opens the first.
 func (m *Manager) sendRevocation(
 	ctx context.Context, key tokenstore.Key, p *revocation, via http.RoundTripper, through *pass, still func() bool,
 ) answers {
@@ -94,8 +98,8 @@ func (m *Manager) sendRevocation(
 		last *TokenError
 		t    = p.target(key)
 	)
-	for i, r := range p.tokens {
-		if i > 0 && !still() {
+	for _, r := range p.tokens {
+		if !still() {
 			break
 		}
 		var err error
@@ -122,9 +126,10 @@ func (m *Manager) sendRevocation(
 			break // the others would fare no better
 		}
 	}
-	if last != nil && a.failure != nil {
+	switch {
+	case last != nil && a.failure != nil:
 		through.failed(last, p.client, a.failure.jitter)
-	} else {
+	case len(a.done) > 0:
 		through.succeeded()
 	}
 	return a
@@ -146,8 +151,9 @@ func final(e *TokenError) bool {
 
 // recordRevocation writes down what came of a try. p is what v holds.
 func (m *Manager) recordRevocation(ctx context.Context, h *Handle, v *view, p *revocation, a answers) error {
+	generation := v.conn.Generation
 	for seen := v.conn.Revoking; ; {
-		if !revoking(v.conn) {
+		if !revoking(v.conn) || v.conn.Generation != generation {
 			return nil // somebody else was done with it, or has connected again
 		}
 		if !bytes.Equal(v.conn.Revoking, seen) { // sealed anew, or there is more by now

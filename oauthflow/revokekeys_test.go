@@ -1,0 +1,127 @@
+package oauthflow_test
+
+import (
+	"bytes"
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bifrost-go/bifrost/oauthflow"
+	"github.com/bifrost-go/bifrost/oauthtest"
+	"github.com/bifrost-go/bifrost/tokenstore"
+)
+
+// distantKeys is an AEAD that is far away: something happens whenever what is to be
+// revoked is sealed, or opened.
+type distantKeys struct {
+	tokenstore.AEAD
+	sealing, opening func() error
+}
+
+func (s distantKeys) Encrypt(plaintext, associatedData []byte) ([]byte, error) {
+	if bytes.Contains(associatedData, []byte("revocation")) && s.sealing != nil {
+		if err := s.sealing(); err != nil {
+			return nil, err
+		}
+	}
+	return s.AEAD.Encrypt(plaintext, associatedData)
+}
+
+func (s distantKeys) Decrypt(ciphertext, associatedData []byte) ([]byte, error) {
+	if bytes.Contains(associatedData, []byte("revocation")) && s.opening != nil {
+		if err := s.opening(); err != nil {
+			return nil, err
+		}
+	}
+	return s.AEAD.Decrypt(ciphertext, associatedData)
+}
+
+// keyedWorld is a revokeWorld whose keys can be had without its sealer.
+func keyedWorld(t *testing.T) (*revokeWorld, tokenstore.AEAD) {
+	w := newRevokeWorld(t)
+	ring, err := tokenstore.ParseKeyring(tokenstore.GenerateKey())
+	require.NoError(t, err)
+	w.sealer = tokenstore.NewSealer(ring)
+	w.m = w.start()
+	w.connect(w.m)
+	return w, ring
+}
+
+// Somebody renews the tokens while they are sealed for the tombstone, in vain: what is
+// revoked from memory are the newer ones.
+func TestRenewedWhileTheKeyServiceIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, ring := keyedWorld(t)
+		var sent []string
+		w.provider.Always(oauthtest.Revocation, oauthtest.Do(func(x *oauthtest.Exchange) {
+			sent = append(sent, x.Form().Get("token"))
+		}))
+		access := ""
+		m := w.start(func(c *oauthflow.Config) {
+			c.Sealer = tokenstore.NewSealer(distantKeys{AEAD: ring, sealing: func() error {
+				if access == "" {
+					snap, err := w.m.Renew(context.Background(), w.target, oauthflow.AnyGeneration)
+					require.NoError(t, err)
+					access = snap.AccessToken().Reveal()
+				}
+				return tokenstore.ErrKeysAway
+			}})
+		})
+		w.disconnect(m)
+		pass(time.Minute)
+		require.Len(t, sent, 2)
+		require.Equal(t, access, sent[1])
+	})
+}
+
+// Somebody connects again while what is to be revoked is opened.
+func TestConnectedAgainWhileTheKeyServiceIsAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, ring := keyedWorld(t)
+		w.abandon(w.m)
+		asked := false
+		m := w.start(func(c *oauthflow.Config) {
+			c.Sealer = tokenstore.NewSealer(distantKeys{AEAD: ring, opening: func() error {
+				if !asked {
+					asked = true
+					w.connect(w.m)
+				}
+				return nil
+			}})
+		})
+		defer keepFresh(m)()
+		pass(time.Hour)
+		require.True(t, asked)
+		require.Empty(t, w.seen())
+		require.Zero(t, w.dead())
+		require.True(t, w.row().Connected())
+	})
+}
+
+// Somebody connects again and disconnects while the provider is asked: what it says is
+// of no concern to the newer grant.
+func TestAnswersAreForTheGrantThatWasAskedAbout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, _ := keyedWorld(t)
+		asked := 0
+		w.provider.Always(oauthtest.Revocation, oauthtest.Do(func(x *oauthtest.Exchange) {
+			if asked++; asked > 1 { // of the newer grant
+				x.Wait(5 * time.Second)
+				return
+			}
+			w.connect(w.m)
+			w.disconnect(w.start())
+			synctest.Wait()
+			x.Send(&oauthtest.Reply{Status: 503})
+		}))
+		w.disconnect(w.m)
+		pass(time.Second)
+		require.Equal(t, 2, asked)
+		c := w.row()
+		require.NotNil(t, c.Revoking)
+		require.Zero(t, c.Failures)
+	})
+}
