@@ -165,9 +165,11 @@ func (r *refresher) take(ctx context.Context, key tokenstore.Key) bool {
 
 // lineOf returns where a connection waits, and for which host. Those of which nobody
 // here knows how to renew them have a line for each definition: there may be something
-// to revoke of them.
+// to revoke of them. All those lines are as of one host, so that however many were
+// deleted, and however slow their endpoints are, somebody renews what is there.
 func (r *refresher) lineOf(ctx context.Context, key tokenstore.Key) (breakerKey, string) {
-	aimless, nowhere := breakerKey{definition: key.Definition}, "\x00"+key.Definition
+	const nowhere = "\x00"
+	aimless := breakerKey{definition: key.Definition}
 	t, err := r.m.cfg.Targets.Target(ctx, key)
 	if err != nil {
 		return aimless, nowhere
