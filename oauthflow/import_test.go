@@ -30,7 +30,7 @@ func TestImportedTokensAreServedAndRenewed(t *testing.T) {
 		w, f := flaky(t)
 		_, err := w.m.Disconnect(context.Background(), w.target, "bob")
 		require.NoError(t, err)
-		synctest.Wait() // it is revoked
+		synctest.Wait()                                     // it is revoked
 		f.set(func(f *faulty) { f.skew = 5 * time.Minute }) // the store's clock is another
 		w.idp.current = map[string]string{"old": "old/RT"}
 		w.target.Fingerprint = "f1"
