@@ -86,7 +86,7 @@ func (g *group) run(ctx context.Context, c sqlstore.Change) error {
 			return err
 		}
 	}
-	if err := j.decide(); err != nil {
+	if err := j.decide(); err != nil || len(j.statements) == 0 {
 		return err // what it has seen was committed already
 	}
 	return <-j.done

@@ -381,3 +381,18 @@ func TestLostSessionsOfASharedTransaction(t *testing.T) {
 		assert.Len(t, list, 5)
 	})
 }
+
+// Who decides that nothing is to be written waits for nothing.
+func TestAChangeOfNothing(t *testing.T) {
+	db := openTemp(t)
+	const query = `SELECT CAST($1 AS text), CAST($2 AS text), CAST($3 AS text), CAST($4 AS text)`
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for _, err := range []error{nil, errors.New("no")} {
+		require.Equal(t, err, db.change(ctx, sqlstore.Change{
+			Lock: query, TryLock: query, Load: query,
+			Scan:   func(sqlstore.Scanner) (bool, error) { return true, nil },
+			Decide: func() ([]sqlstore.Statement, error) { return nil, err },
+		}))
+	}
+}

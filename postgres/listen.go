@@ -49,7 +49,10 @@ func Logger(log *slog.Logger) Option {
 type listener struct {
 	db  *DB
 	cfg *pgx.ConnConfig
-	log *slog.Logger
+	// before changes cfg for each connection, as the pool does: a password may be
+	// good for some minutes only. Nil: it stays as it is.
+	before func(context.Context, *pgx.ConnConfig) error
+	log    *slog.Logger
 	// patience bounds everything that is waited for but a notification.
 	patience time.Duration
 
@@ -65,9 +68,11 @@ func newListener(db *DB, o options) (*listener, error) {
 	if o.listen == nil {
 		return nil, nil
 	}
-	cfg := db.pool.Config().ConnConfig
+	pool := db.pool.Config()
+	cfg, before := pool.ConnConfig, pool.BeforeConnect
 	if *o.listen != "" {
 		var err error
+		before = nil
 		if cfg, err = pgx.ParseConfig(*o.listen); err != nil { // not with the parser's words, which repeat the url
 			return nil, errors.New("the URL for Listen cannot be understood; it should look like postgres://user:password@host:5432/database")
 		}
@@ -79,7 +84,7 @@ func newListener(db *DB, o options) (*listener, error) {
 	if log == nil {
 		log = slog.Default()
 	}
-	return &listener{db: db, cfg: cfg, log: log, patience: listenPatience, wanted: make(map[chan struct{}]bool)}, nil
+	return &listener{db: db, cfg: cfg, before: before, log: log, patience: listenPatience, wanted: make(map[chan struct{}]bool)}, nil
 }
 
 // notifications implements tokenstore.Notifier.
@@ -200,7 +205,13 @@ func (l *listener) listen(ctx context.Context, works func()) error {
 func (l *listener) connect(ctx context.Context) (*pgx.Conn, error) {
 	var conn *pgx.Conn
 	err := l.bounded(ctx, func(ctx context.Context) (err error) {
-		conn, err = pgx.ConnectConfig(ctx, l.cfg)
+		cfg := l.cfg.Copy()
+		if l.before != nil {
+			if err := l.before(ctx, cfg); err != nil {
+				return err
+			}
+		}
+		conn, err = pgx.ConnectConfig(ctx, cfg)
 		return err
 	})
 	if err != nil {

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -166,4 +168,24 @@ func TestChangesAreSeenAtOnce(t *testing.T) {
 	require.Eventually(t, func() bool { return !errors.Is(token(), oauthflow.ErrNotConnected) }, 30*time.Second, time.Millisecond)
 	require.NoError(t, m.Close())
 	require.NoError(t, <-ended)
+}
+
+// What a pool's owner does for each connection (a password that is good for minutes)
+// is done for the listening one as well.
+func TestListeningAsThePoolConnects(t *testing.T) {
+	cfg, err := pgxpool.ParseConfig(pgtest.Database(t))
+	require.NoError(t, err)
+	database := cfg.ConnConfig.Database
+	cfg.ConnConfig.Database = "nowhere"
+	cfg.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error {
+		c.Database = database
+		return nil
+	}
+	pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	db, err := New(t.Context(), pool, Listen(""))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, db.Close()) }()
+	await(t, db.Tokens().(tokenstore.Notifier).Notify(t.Context()))
 }
