@@ -58,6 +58,7 @@ func connect(c *tokenstore.Connection, now time.Time, g grant, ago time.Duration
 	case c.Connected():
 		reason = "reconnected"
 	}
+	given := revoking(c)
 	*c = tokenstore.Connection{
 		Key: c.Key, Version: c.Version, ReadAt: c.ReadAt, UpdatedAt: c.UpdatedAt,
 		GrantID: g.id, EntityID: g.entityID, ClientID: g.clientID, TokenHost: g.tokenHost, Fingerprint: g.fingerprint,
@@ -67,6 +68,9 @@ func connect(c *tokenstore.Connection, now time.Time, g grant, ago time.Duration
 	g.put(c, now, ago)
 	if !g.access { // imported without one: it is to be got
 		c.ObtainedAt, c.DueAt = time.Time{}, now
+	}
+	if given { // so that nobody takes the old grant for revoked
+		c.Log(eventRevocationFailed, codeReconnected, "")
 	}
 	c.Log(eventConnected, reason, g.by)
 	return nil

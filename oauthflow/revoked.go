@@ -24,6 +24,9 @@ const (
 	// codeUnsupported is the reason where a provider does not revoke such tokens (RFC
 	// 7009 §2.2.1).
 	codeUnsupported = "unsupported_token_type"
+	// codeReconnected is the reason where somebody connected again first: at some
+	// providers the new grant would go with the old one.
+	codeReconnected = "reconnected"
 )
 
 // answers are what came of one try.

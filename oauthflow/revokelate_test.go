@@ -369,6 +369,6 @@ func TestConnectedAgainBetweenTwoTokens(t *testing.T) {
 		pass(30 * time.Minute)
 		require.Equal(t, []string{"refresh_token"}, w.seen())
 		require.True(t, w.row().Connected())
-		require.Equal(t, []string{"connected", "disconnected", "connected"}, w.events())
+		require.Equal(t, []string{"connected", "disconnected", "revocation_failed reconnected", "connected"}, w.events())
 	})
 }

@@ -75,7 +75,7 @@ func (m *Manager) request(ctx context.Context, t Target, kind RequestKind, backg
 	}
 	m.counters.requests.Add(1)
 	err := do(ctx)
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrNoRevocation) {
 		m.counters.failed.Add(1)
 	}
 	if tracer != nil {
