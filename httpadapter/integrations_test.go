@@ -76,14 +76,18 @@ func TestRefreshAndDisconnect(t *testing.T) {
 	require.Equal(t, "pending", object(t, w)["revocation"])
 	require.Equal(t, "fallback", object(t, w)["connection"], "what serves the organization from now on")
 
-	events := object(t, b.get("/api/integrations/Graph/events"))
+	var events map[string]any
+	require.Eventually(t, func() bool { // nobody waits for the provider
+		events = object(t, b.get("/api/integrations/Graph/events"))
+		return events["items"].([]any)[0].(map[string]any)["what"] == "revoked"
+	}, 10*time.Second, time.Millisecond)
 	var what []string
 	for _, item := range events["items"].([]any) {
 		e := item.(map[string]any)
 		require.Equal(t, []string{"account", "at", "id", "org", "reason", "user", "what", "who"}, keys(e))
 		what = append(what, e["what"].(string)+" "+e["who"].(string))
 	}
-	require.Equal(t, "disconnected alice", what[0])
+	require.Equal(t, []string{"revoked ", "disconnected alice"}, what[:2])
 	require.Equal(t, "connected alice", what[len(what)-1])
 
 	var paged []string

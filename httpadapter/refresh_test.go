@@ -42,3 +42,11 @@ func TestRefreshingByHandIsRefusedWhileItFails(t *testing.T) {
 	require.Contains(t, page.Body.String(), "five times a minute")
 	require.Equal(t, before+5, s.tokenRequests())
 }
+
+func TestRefreshingByHandWhatIsNotConnected(t *testing.T) {
+	s := newSite(t)
+	for range 7 {
+		w := s.as(alice).post("/api/integrations/Graph/refresh", "{}")
+		require.Equal(t, "not-connected", object(t, w)["type"], w.Body)
+	}
+}

@@ -93,7 +93,7 @@ func (r *Registry) RefreshByHand(ctx context.Context, name string, opts ...Optio
 		switch st, err := r.status(ctx, d, c); {
 		case err != nil || st.Status == tokenstore.Active:
 			return st, err
-		case st.Status != tokenstore.ReauthRequired: // else nothing is sent anyway
+		case st.Status != tokenstore.ReauthRequired && st.Status != tokenstore.NotConnected: // else nothing is sent anyway
 			return Status{}, &Error{Integration: d.Name, Org: c.scope.Org, Kind: ErrBusy, RetryAfter: wait,
 				Detail: "a connection can be refreshed by hand five times a minute"}
 		}
