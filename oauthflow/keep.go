@@ -72,7 +72,7 @@ func (m *Manager) insist(t Target, try func(context.Context) error) {
 			err = repeat(ctx, try)
 		}
 		if err != nil && !errors.Is(err, errMoved) {
-			m.logger(t).Error("oauthflow: closed before the outcome of a refresh could be stored", "error", err)
+			m.logger(t).Error("oauthflow: closed before what a provider had answered could be stored", "error", err)
 		}
 	}
 	m.within(work)

@@ -41,7 +41,11 @@ func (m *Manager) handBack(t Target, p *revocation) {
 			return
 		}
 		log.Warn("oauthflow: what is to be revoked could not be stored; sending it from memory", "error", err)
-		if p = m.revokeUnstored(t, p); p == nil || errors.Is(err, errApart) {
+		if p = m.revokeUnstored(t, p); p == nil {
+			return
+		}
+		if errors.Is(err, errApart) {
+			log.Warn("oauthflow: a token that came too late is not revoked; the person can remove the access in the account's settings there", "error", err)
 			return
 		}
 		m.insist(t, func(ctx context.Context) error { return m.bequeath(ctx, t.Key, p) })
