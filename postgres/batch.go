@@ -73,7 +73,7 @@ func (b *batch) read(t *tx) (ready []*job, err error) {
 	for _, j := range b.jobs {
 		p.add(func(scan sqlstore.Scanner) (err error) { j.exists, err = j.Scan(scan); return err }, t.db.text(j.Load), j.Args()...)
 	}
-	if _, err := p.run(b.ctx); err != nil {
+	if err := t.statement(func(ctx context.Context) error { _, err := p.run(ctx); return err }); err != nil {
 		return nil, err
 	}
 	var others []*job

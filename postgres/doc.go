@@ -18,6 +18,10 @@
 // statement is prepared, settings are set for one transaction only, and locks end
 // with it.
 //
+// Callers may leave at any moment, and cost no session by it, of which a pooler has
+// few: what they read goes on to its end without them, and a write that waits for a
+// lock is cancelled by the server and rolled back.
+//
 // The database must be the primary: a standby answers with what was true a moment
 // ago, and a refresh token that was used a moment ago must not be used again.
 //

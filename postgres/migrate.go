@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/bifrost-go/bifrost/internal/sqlstore"
@@ -111,10 +110,9 @@ func checkSchema(ctx context.Context, q queryer) error {
 	return err
 }
 
-// queryer is a pool or one connection of it.
+// queryer is a pool or one connection of it, or what asks a DB.
 type queryer interface {
 	QueryRow(ctx context.Context, query string, args ...any) pgx.Row
-	Exec(ctx context.Context, query string, args ...any) (pgconn.CommandTag, error)
 }
 
 // checkVersion returns the schema's version, 0 if there is none, and refuses one

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/bifrost-go/bifrost/internal/sqlstore"
@@ -25,6 +26,10 @@ type DB struct {
 	owned   bool // Close closes the pool
 	dialect sqlstore.Dialect
 	texts   sync.Map // queries as PostgreSQL takes them, by query text
+	// types are *pgtype.Map, to scan what was read: they remember how to, for one user
+	// at a time.
+	types    sync.Pool
+	patience time.Duration // endPatience, of reads
 	// writers holds a value for each transaction, and has room for all connections
 	// of the pool but one: those who wait for a lock must not keep others from reading.
 	writers chan struct{}
@@ -95,6 +100,9 @@ func Open(ctx context.Context, url string, opts ...Option) (*DB, error) {
 	if cfg.ConnConfig.ValidateConnect == nil {
 		cfg.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
+	if cfg.PingTimeout == 0 {
+		cfg.PingTimeout = endPatience
+	}
 	ctx, cancel := context.WithTimeout(ctx, setupTimeout)
 	defer cancel()
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
@@ -121,7 +129,8 @@ func New(ctx context.Context, pool *pgxpool.Pool, opts ...Option) (*DB, error) {
 		return nil, errors.New("postgres: New needs an open *pgxpool.Pool; to connect to a database use Open")
 	}
 	o := apply(opts)
-	db := &DB{pool: pool, dialect: dialect(o.now), writers: make(chan struct{}, max(1, pool.Config().MaxConns-1))}
+	db := &DB{pool: pool, dialect: dialect(o.now), patience: endPatience, writers: make(chan struct{}, max(1, pool.Config().MaxConns-1))}
+	db.types.New = func() any { return pgtype.NewMap() }
 	db.group = &group{db: db, atOnce: min(groupsAtOnce, cap(db.writers)), busy: make(map[[4]string]bool)}
 	var err error
 	if db.news, err = newListener(db, o); err != nil {
@@ -153,15 +162,10 @@ func (db *DB) setup(ctx context.Context, o options) error {
 // Ping reports whether the database answers, is the primary, and has a schema that
 // this package can use: what a readiness check asks.
 func (db *DB) Ping(ctx context.Context) error {
-	leave, err := db.enter(ctx) // a pool that is not ours answers still
-	if err != nil {
-		return err
-	}
-	defer leave()
-	if err := checkPrimary(ctx, db.pool); err != nil {
+	if err := checkPrimary(ctx, reading{db}); err != nil {
 		return explain(err)
 	}
-	return explain(checkSchema(ctx, db.pool))
+	return explain(checkSchema(ctx, reading{db}))
 }
 
 // enter begins a call, which Close waits for until leave is called.

@@ -27,9 +27,9 @@ func (p *pipeline) add(row func(scan sqlstore.Scanner) error, query string, args
 		p.err = err
 	}
 	if query == p.parsed {
-		p.batch.ExecPrepared("", p.values.ParamValues, p.values.ParamFormats, nil)
+		p.batch.ExecPrepared("", p.values.ParamValues, p.values.ParamFormats, binary)
 	} else {
-		p.batch.ExecParams(query, p.values.ParamValues, nil, p.values.ParamFormats, nil)
+		p.batch.ExecParams(query, p.values.ParamValues, nil, p.values.ParamFormats, binary)
 	}
 	p.parsed = query
 	p.rows = append(p.rows, row)

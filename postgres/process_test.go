@@ -120,13 +120,20 @@ func childTake(ctx context.Context, url string, args []string) error {
 	return db.Close()
 }
 
-// childHold holds the lock of a record until standard input ends.
+// childHold holds the lock of a record until standard input ends: not in a shared
+// transaction, which does not wait for who takes long.
 func childHold(ctx context.Context, url string, _ []string) error {
 	db, err := postgres.Open(ctx, url)
 	if err != nil {
 		return err
 	}
+	var alone bool
 	_, err = db.Tokens().Update(ctx, counted, func(*tokenstore.Connection, time.Time) error {
+		if !alone {
+			alone = true
+			<-time.After(time.Second)
+			return nil
+		}
 		fmt.Println("held")
 		_, err := io.Copy(io.Discard, os.Stdin)
 		return err

@@ -2,8 +2,14 @@ package postgres
 
 import (
 	"context"
+	"database/sql"
+	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/bifrost-go/bifrost/internal/sqlstore"
 )
@@ -25,22 +31,33 @@ func unprepared(args []any) []any {
 	return append([]any{pgx.QueryExecModeExec}, args...)
 }
 
+// binary is how answers are to come: bytes as they are, and not as hexadecimal text.
+var binary = pgx.QueryResultFormats{pgx.BinaryFormatCode}
+
+// asking is unprepared for a statement that yields rows.
+func asking(args []any) []any {
+	return append([]any{pgx.QueryExecModeExec, binary}, args...)
+}
+
 // each runs a reading query, one consistent snapshot, and calls row for each
 // row. Errors of row stop it and are returned as they are.
 func (db *DB) each(ctx context.Context, row func(scan sqlstore.Scanner) error, query string, args ...any) error {
 	if s := db.seamOf(ctx); s != nil {
 		return s.Read(ctx, func(t *tx) error { return t.Each(row, query, args...) })
 	}
-	leave, err := db.enter(ctx)
-	if err != nil {
-		return err
-	}
-	defer leave()
-	rows, err := db.pool.Query(ctx, db.text(query), unprepared(args)...)
+	read, err := db.read(ctx, db.text(query), asking(args)...)
 	if err != nil {
 		return explain(err)
 	}
-	return eachRow(rows, row)
+	types := db.types.Get().(*pgtype.Map)
+	defer db.types.Put(types)
+	for _, values := range read.rows {
+		scan := func(dest ...any) error { return pgx.ScanRow(types, read.fields, values, dest...) }
+		if err := row(scan); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // one runs a reading query that yields at most one row and scans it into dest;
@@ -49,14 +66,120 @@ func (db *DB) one(ctx context.Context, dest []any, query string, args ...any) er
 	if s := db.seamOf(ctx); s != nil {
 		return s.Read(ctx, func(t *tx) error { return t.One(dest, query, args...) })
 	}
-	leave, err := db.enter(ctx)
-	if err != nil {
-		return err
-	}
-	defer leave()
-	return explain(db.pool.QueryRow(ctx, db.text(query), unprepared(args)...).Scan(dest...))
+	return reading{db}.QueryRow(ctx, db.text(query), asking(args)...).Scan(dest...)
 }
 
+// reading is a DB that is asked as a pool is.
+type reading struct{ db *DB }
+
+// QueryRow implements queryer.
+func (r reading) QueryRow(ctx context.Context, query string, args ...any) pgx.Row {
+	return row(func(dest ...any) error {
+		read, err := r.db.read(ctx, query, args...)
+		switch {
+		case err != nil:
+			return explain(err)
+		case len(read.rows) == 0:
+			return sql.ErrNoRows
+		}
+		types := r.db.types.Get().(*pgtype.Map)
+		defer r.db.types.Put(types)
+		return pgx.ScanRow(types, read.fields, read.rows[0], dest...)
+	})
+}
+
+type row func(dest ...any) error
+
+// Scan implements pgx.Row.
+func (scan row) Scan(dest ...any) error { return scan(dest...) }
+
+// answer is what a query was answered with, in memory of its own.
+type answer struct {
+	fields []pgconn.FieldDescription
+	rows   [][][]byte
+	err    error
+}
+
+// read runs a reading query. A caller whose context ends leaves at once, but the
+// query goes on to its end, for endPatience at most: to break it off is to end its
+// session, and behind PgBouncer one of the few that all share. So what is read is
+// the caller's only when it is complete. Those that are left alone have connections
+// of the pool, which bounds how many there are, and Close waits for them.
+func (db *DB) read(ctx context.Context, query string, args ...any) (answer, error) {
+	leave, err := db.enter(ctx)
+	if err != nil {
+		return answer{}, err
+	}
+	conn, err := db.session(ctx)
+	if err != nil {
+		leave()
+		return answer{}, err
+	}
+	staying, cut := context.WithCancel(context.WithoutCancel(ctx))
+	answered := make(chan answer, 1)
+	go func() {
+		defer leave()
+		defer cut()
+		a := ask(staying, conn, query, args)
+		conn.Release() // first, for who asks next
+		answered <- a
+	}()
+	select {
+	case a := <-answered:
+		return a, a.err
+	case <-ctx.Done():
+		last := time.AfterFunc(db.patience, cut)
+		context.AfterFunc(staying, func() { last.Stop() })
+		return answer{}, ctx.Err()
+	}
+}
+
+// session returns a connection of the pool, to be released. Of ctx the pool is not
+// told the deadline: it would end what looks whether an idle connection is still
+// alive, and the connection with it.
+func (db *DB) session(ctx context.Context) (*pgxpool.Conn, error) {
+	waiting, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, cancel)()
+	conn, err := db.pool.Acquire(waiting)
+	if err != nil && ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	return conn, err
+}
+
+// ask runs a query and copies what it yields, which otherwise is the connection's.
+func ask(ctx context.Context, conn *pgxpool.Conn, query string, args []any) (a answer) {
+	rows, err := conn.Query(ctx, query, args...)
+	if err != nil {
+		return answer{err: err}
+	}
+	defer rows.Close()
+	for rows.Next() {
+		a.rows = append(a.rows, clone(rows.RawValues()))
+	}
+	a.fields, a.err = slices.Clone(rows.FieldDescriptions()), rows.Err()
+	return a
+}
+
+// clone copies a row; NULL, which is nil, stays so.
+func clone(values [][]byte) [][]byte {
+	size := 0
+	for _, value := range values {
+		size += len(value)
+	}
+	copied, memory := make([][]byte, len(values)), make([]byte, 0, size)
+	for i, value := range values {
+		if value != nil {
+			begin := len(memory)
+			memory = append(memory, value...)
+			copied[i] = memory[begin:len(memory):len(memory)]
+		}
+	}
+	return copied
+}
+
+// eachRow calls row for each of rows, of a transaction.
 func eachRow(rows pgx.Rows, row func(scan sqlstore.Scanner) error) error {
 	defer rows.Close()
 	for rows.Next() {

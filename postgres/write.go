@@ -16,7 +16,8 @@ import (
 
 const (
 	// endPatience bounds how long a commit or a rollback may take, whatever the
-	// caller's context says: it is better to know how it ended.
+	// caller's context says: it is better to know how it ended. And for that long goes
+	// on what is read for a caller who has left.
 	endPatience = 10 * time.Second
 	// conflictTries bounds how often a transaction is run that others are in the way
 	// of: a deadlock, or a record that somebody else has made first.
@@ -49,8 +50,8 @@ const (
 // of it is kept if fn returns an error, which is returned unchanged, or panics. Fn is
 // run again where another transaction was in its way.
 //
-// A context that ends while fn waits for a lock ends the transaction; what it does
-// to the commit is nothing.
+// A context that ends while fn waits for a lock ends the transaction, some tenths of
+// a second later; what it does to the commit is nothing.
 //
 // With a context of InTx, fn runs within that transaction.
 func (db *DB) write(ctx context.Context, fn func(t *tx) error) error {
@@ -99,7 +100,8 @@ func (db *DB) transaction(ctx context.Context, begin string, fn func(t *tx) erro
 		return err
 	}
 	defer t.end() // also if fn panics, or ends its goroutine (t.FailNow in a test)
-	if _, err := t.conn.Exec(ctx, begin); err != nil {
+	err = t.statement(func(ctx context.Context) error { _, err := t.conn.Exec(ctx, begin); return err })
+	if err != nil {
 		if code(err) == "0A000" { // READ WRITE, during recovery
 			return &sqlstore.ExplainedError{Hint: standby, Err: err}
 		}
@@ -118,7 +120,7 @@ func (db *DB) acquire(ctx context.Context) (*tx, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	conn, err := db.pool.Acquire(ctx)
+	conn, err := db.session(ctx)
 	if err != nil {
 		<-db.writers
 		return nil, explain(err)
@@ -138,23 +140,31 @@ type tx struct {
 
 // Exec runs a statement and returns how many rows it changed.
 func (t *tx) Exec(query string, args ...any) (changed int64, err error) {
-	tag, err := t.conn.Exec(t.ctx, t.db.text(query), unprepared(args)...)
-	return tag.RowsAffected(), explain(err)
+	err = t.statement(func(ctx context.Context) error {
+		tag, err := t.conn.Exec(ctx, t.db.text(query), unprepared(args)...)
+		changed = tag.RowsAffected()
+		return explain(err)
+	})
+	return changed, err
 }
 
 // One scans the only row of a query (or of a statement with RETURNING) into
 // dest; sql.ErrNoRows if there is none.
 func (t *tx) One(dest []any, query string, args ...any) error {
-	return explain(t.conn.QueryRow(t.ctx, t.db.text(query), unprepared(args)...).Scan(dest...))
+	return t.statement(func(ctx context.Context) error {
+		return explain(t.conn.QueryRow(ctx, t.db.text(query), asking(args)...).Scan(dest...))
+	})
 }
 
 // Each calls row for each row of a query, as DB.each does.
 func (t *tx) Each(row func(scan sqlstore.Scanner) error, query string, args ...any) error {
-	rows, err := t.conn.Query(t.ctx, t.db.text(query), unprepared(args)...)
-	if err != nil {
-		return explain(err)
-	}
-	return eachRow(rows, row)
+	return t.statement(func(ctx context.Context) error {
+		rows, err := t.conn.Query(ctx, t.db.text(query), asking(args)...)
+		if err != nil {
+			return explain(err)
+		}
+		return eachRow(rows, row)
+	})
 }
 
 // Lock implements sqlstore.Tx.
@@ -165,7 +175,8 @@ func (t *tx) Lock(query string, args ...any) error {
 
 // Run implements sqlstore.Part.
 func (t *tx) Run(statement string) error {
-	if _, err := t.conn.Exec(t.ctx, statement); err != nil {
+	err := t.statement(func(ctx context.Context) error { _, err := t.conn.Exec(ctx, statement); return err })
+	if err != nil {
 		return unconfirmed(err)
 	}
 	return nil
