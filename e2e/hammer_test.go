@@ -61,7 +61,6 @@ func TestHammer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			a := newAnvil(t, where(t), oauthtest.Config{Rotation: oauthtest.Strict})
-			a.patient = name == "PgBouncer"
 			a.provider.Always(oauthtest.Refresh, moment())
 			lasting := hammerTime(t)
 			a.strike(t, lasting, mostProcesses, func(step int) {
@@ -103,8 +102,7 @@ type anvil struct {
 	orgs     []string
 	families map[string]string // the provider's names of the organizations' grants
 
-	patient bool // see hammering
-	crew    []*smith
+	crew []*smith
 
 	sum       tally         // of the processes that have ended
 	processes int           // that have ended
@@ -193,7 +191,7 @@ func (a *anvil) strike(t *testing.T, lasting time.Duration, most int, also func(
 func (a *anvil) hire(t *testing.T) {
 	t.Helper()
 	c := startChild(t, "hammer", hammering{
-		deployment: a.deployment, Orgs: a.orgs, Life: hammerLife, Callers: 4, Pause: 20 * time.Millisecond, Patient: a.patient,
+		deployment: a.deployment, Orgs: a.orgs, Life: hammerLife, Callers: 4, Pause: 20 * time.Millisecond,
 	})
 	c.hear(t)
 	a.crew = append(a.crew, &smith{c, time.Now()})

@@ -29,9 +29,6 @@ type hammering struct {
 	Life    time.Duration
 	Callers int
 	Pause   time.Duration // of each caller, between two calls
-	// Patient: all callers wait. Who leaves in the middle of a read takes a session
-	// with him, and behind a pooler that has four nobody else gets one any more.
-	Patient bool
 }
 
 // together returns the organization that all processes call at this moment: each
@@ -160,7 +157,7 @@ func every(ctx context.Context, pause time.Duration, f func()) {
 func (h *hammer) call(ctx context.Context) {
 	together, alone := integrations.Org(h.together()), integrations.Org(h.alone())
 	switch n := rand.IntN(1000); {
-	case n < 450, n < 750 && h.Patient:
+	case n < 450:
 		h.get(ctx, together)
 	case n < 750:
 		h.hurry(ctx, together)
