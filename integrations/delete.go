@@ -34,9 +34,13 @@ func (r *Registry) Delete(ctx context.Context, name, actor string, opts ...Optio
 		return Removal{}, err
 	}
 	for try := 1; ; try++ {
+		prepared, err := r.prepare(ctx, tokenstore.Match{Definition: d.id}, false)
+		if err != nil {
+			return Removal{}, r.unread(ctx, d.Name, d.Org, err)
+		}
 		var gone departed
 		err = r.cfg.InTx(ctx, func(ctx context.Context) error {
-			gone = departed{}
+			gone = departed{prepared: prepared}
 			return r.deleteDefinition(ctx, d, actor, &gone)
 		})
 		if errors.Is(err, ErrConflict) && try < writeAgain {
@@ -84,8 +88,12 @@ func (r *Registry) DeleteOrg(ctx context.Context, org, actor string, also func(c
 		if err != nil {
 			return Removal{}, err
 		}
+		prepared, err := r.prepare(ctx, tokenstore.Match{Org: &org}, true)
+		if err != nil {
+			return Removal{}, r.unread(ctx, "", org, err)
+		}
 		err = r.cfg.InTx(ctx, func(ctx context.Context) error {
-			gone = departed{org: true}
+			gone = departed{org: true, prepared: prepared}
 			if err := r.deleteOrg(ctx, org, position, actor, &gone); err != nil || also == nil {
 				return err
 			}
@@ -137,8 +145,15 @@ func (r *Registry) deleteOrg(ctx context.Context, org string, position int64, ac
 // departed is what a transaction has removed.
 type departed struct {
 	org         bool // whose history goes with it
+	prepared    *oauthflow.Prepared
 	definitions int
 	removed     []*oauthflow.Removed
+}
+
+// prepare seals what is to be revoked of connections, before the transaction that
+// removes them. forgotten: their history goes with them.
+func (r *Registry) prepare(ctx context.Context, match tokenstore.Match, forgotten bool) (*oauthflow.Prepared, error) {
+	return r.flows.Prepare(ctx, match, r.targetOf, oauthflow.RemoveOptions{NoHistory: forgotten})
 }
 
 // deleteDefinition removes a stored definition and what hangs on it, within a
@@ -163,7 +178,7 @@ func (r *Registry) deleteDefinition(ctx context.Context, d *definition, actor st
 
 func (r *Registry) removeConnections(ctx context.Context, match tokenstore.Match, reason, actor string, gone *departed) error {
 	removed, err := r.flows.Remove(ctx, match, r.targetOf, oauthflow.RemoveOptions{
-		Reason: reason, Actor: actor, NoHistory: gone.org,
+		Reason: reason, Actor: actor, NoHistory: gone.org, Prepared: gone.prepared,
 	})
 	if err == nil {
 		gone.removed = append(gone.removed, removed)

@@ -1,8 +1,11 @@
 package integrations_test
 
 import (
+	"context"
+	"fmt"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -48,6 +51,70 @@ func (w *world) another(t testing.TB, change ...func(*integrations.Config)) *wor
 	return newWorld(t, append([]func(*integrations.Config){func(c *integrations.Config) {
 		c.Tokens, c.Definitions, c.Sealer, c.Transport = w.store, w.definitions, w.sealer, w.idp
 	}}, change...)...)
+}
+
+// slowKeys is a key service that takes 20 ms a call, and tells when it is asked.
+type slowKeys struct {
+	tokenstore.AEAD
+	asked func()
+}
+
+func (s slowKeys) Encrypt(plaintext, associatedData []byte) ([]byte, error) {
+	s.asked()
+	pass(20 * time.Millisecond)
+	return s.AEAD.Encrypt(plaintext, associatedData)
+}
+
+func (s slowKeys) Decrypt(ciphertext, associatedData []byte) ([]byte, error) {
+	s.asked()
+	pass(20 * time.Millisecond)
+	return s.AEAD.Decrypt(ciphertext, associatedData)
+}
+
+// The transaction of a deletion keeps every other writer waiting.
+func TestDeletingAsksTheKeyServiceBeforeTheTransaction(t *testing.T) {
+	acme := "acme"
+	for name, remove := range map[string]func(testing.TB, *world) (integrations.Removal, error){
+		"a definition": func(t testing.TB, w *world) (integrations.Removal, error) {
+			return w.Delete(t.Context(), "Mine", "root", integrations.Org(acme))
+		},
+		"an organization": func(t testing.TB, w *world) (integrations.Removal, error) {
+			return w.DeleteOrg(t.Context(), acme, "root", nil)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var inside atomic.Bool
+				var asked, askedInside atomic.Int64
+				w := newWorld(t)
+				d := owned("Mine", acme)
+				d.OAuth.RevocationURL = "https://login.example.com/common/revoke"
+				w.create(t, d)
+				for i := range 40 {
+					w.connect(t, "Mine", fmt.Sprint("u", i), integrations.Org(acme), integrations.Account(fmt.Sprint("a", i)))
+				}
+				w = w.another(t, func(c *integrations.Config) {
+					c.Sealer = tokenstore.NewSealer(slowKeys{w.keys, func() {
+						if asked.Add(1); inside.Load() {
+							askedInside.Add(1)
+						}
+					}})
+					c.InTx = func(ctx context.Context, fn func(context.Context) error) error {
+						inside.Store(true)
+						defer inside.Store(false)
+						began := time.Now()
+						defer func() { require.Zero(t, time.Since(began)) }()
+						return fn(ctx)
+					}
+				})
+				removal, err := remove(t, w)
+				require.NoError(t, err)
+				require.Equal(t, 40, removal.Pending)
+				require.GreaterOrEqual(t, asked.Load(), int64(80))
+				require.Zero(t, askedInside.Load())
+			})
+		})
+	}
 }
 
 // What was deleted is revoked by whichever process finds the provider at home, though

@@ -16,16 +16,11 @@ const removePage = 200
 type Removed struct {
 	m    *Manager
 	list []removed
-	// blind: the key service does not answer. It is not waited for again and again
-	// while a transaction is open.
-	blind bool
 }
 
 type removed struct {
-	event  Event
-	target Target
-	how    removal
-	result Revocation
+	prepared
+	event Event
 }
 
 // RemoveOptions say how connections are removed.
@@ -36,6 +31,13 @@ type RemoveOptions struct {
 	// NoHistory keeps out of the history what later comes of revoking them, for
 	// organizations whose history is deleted with them. [Config].Events hears of it.
 	NoHistory bool
+	// Prepared is what [Manager.Prepare] has sealed. Without it all is sealed within
+	// the transaction.
+	Prepared *Prepared
+}
+
+func (o RemoveOptions) removal() removal {
+	return removal{reason: o.Reason, actor: o.Actor, quiet: o.NoHistory, revoke: true}
 }
 
 // Connections returns how many there were.
@@ -48,63 +50,67 @@ func (r *Removed) Connections() int { return len(r.list) }
 //
 // It writes with ctx and nothing beside, so it may be part of a transaction of the
 // store, which may still be undone. Therefore it sends nothing and forgets nothing:
-// call [Removed.Revoke] when the transaction is committed. target is asked at once
-// for each connection, as long as the definitions are there. Errors are the store's.
-func (m *Manager) Remove(
-	ctx context.Context, match tokenstore.Match, target func(context.Context, tokenstore.Key) (Target, error), o RemoveOptions,
-) (*Removed, error) {
-	if match.Definition == "" && match.Org == nil {
-		return nil, errors.New("oauthflow: remove: the match is empty, which would be every connection; say a definition or an organization")
+// call [Removed.Revoke] when the transaction is committed. The key service is asked
+// only for what o.Prepared does not have, and for 5 s in all; what is left then is
+// removed without revoking it. target is asked for the same, as long as the
+// definitions are there. Errors are the store's.
+func (m *Manager) Remove(ctx context.Context, match tokenstore.Match, target TargetOf, o RemoveOptions) (*Removed, error) {
+	if err := refuseAll(match); err != nil {
+		return nil, err
 	}
 	if err := m.cfg.Store.DeleteFlows(ctx, match); err != nil {
 		return nil, fmt.Errorf("oauthflow: remove: drop open flows: %w", err)
 	}
+	if o.Prepared == nil {
+		o.Prepared = newPrepared(m)
+	}
 	r := &Removed{m: m}
+	err := m.matching(ctx, match, func(page []*tokenstore.Connection) error {
+		for _, c := range page {
+			if err := r.remove(ctx, c, target, o); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("oauthflow: remove: %w", err)
+	}
+	return r, nil
+}
+
+func refuseAll(match tokenstore.Match) error {
+	if match.Definition == "" && match.Org == nil {
+		return errors.New("oauthflow: remove: the match is empty, which would be every connection; say a definition or an organization")
+	}
+	return nil
+}
+
+// matching shows see the connections that match, page by page.
+func (m *Manager) matching(ctx context.Context, match tokenstore.Match, see func([]*tokenstore.Connection) error) error {
 	var after *tokenstore.Key
 	for {
 		page, err := m.cfg.Store.List(ctx, match, after, removePage)
 		if err != nil {
-			return nil, fmt.Errorf("oauthflow: remove: list connections: %w", err)
+			return fmt.Errorf("list connections: %w", err)
 		}
-		for _, c := range page {
-			key := c.Key
-			after = &key
-			if err := r.remove(ctx, c, target, o); err != nil {
-				return nil, fmt.Errorf("oauthflow: remove: %w", err)
-			}
+		if err := see(page); err != nil || len(page) < removePage {
+			return err
 		}
-		if len(page) < removePage {
-			return r, nil
-		}
+		key := page[len(page)-1].Key
+		after = &key
 	}
 }
 
-func (r *Removed) remove(
-	ctx context.Context, c *tokenstore.Connection, target func(context.Context, tokenstore.Key) (Target, error), o RemoveOptions,
-) error {
-	m, key := r.m, c.Key
-	if !c.Connected() {
-		return nil
-	}
-	t, gone := target(ctx, key)
-	if gone != nil {
-		t = Target{Key: key}
-	}
-	one := removed{target: t, how: removal{reason: o.Reason, actor: o.Actor, quiet: o.NoHistory, revoke: gone == nil && !r.blind}}
+func (r *Removed) remove(ctx context.Context, c *tokenstore.Connection, target TargetOf, o RemoveOptions) error {
 	for c.Connected() {
-		began := time.Now()
-		one.result = m.prepare(ctx, t, c, &one.how)
-		r.blind = r.blind || time.Since(began) >= prepareLimit
+		one := o.Prepared.of(ctx, c, target, o)
 		// Not Handle.update: what is read here may never be committed.
-		left, err := m.cfg.Store.Update(ctx, key, func(c *tokenstore.Connection, now time.Time) error { return disconnect(c, now, one.how) })
+		left, err := r.m.cfg.Store.Update(ctx, c.Key, func(c *tokenstore.Connection, now time.Time) error { return disconnect(c, now, one.how) })
 		switch {
 		case err == nil:
-			one.event = eventOf(left, tokenstore.Event{Kind: eventDisconnected, Reason: o.Reason, Actor: o.Actor})
-			if !one.how.revoke {
-				m.logger(t).WarnContext(ctx, "oauthflow: not revoked, because the definition cannot be had, or the key service does not answer", "error", gone)
-				one.result = RevocationFailed
-			}
-			r.list = append(r.list, one)
+			event := eventOf(left, tokenstore.Event{Kind: eventDisconnected, Reason: o.Reason, Actor: o.Actor})
+			r.list = append(r.list, removed{one, event})
 			return nil
 		case !errors.Is(err, errMoved):
 			return err
