@@ -164,8 +164,10 @@ func (j *journal) String() string {
 // revoked waits until it has revoked so many tokens.
 func (p *provider) revoked(t *testing.T, n int) {
 	t.Helper()
-	for began := time.Now(); p.journal(t).Revocations < n; time.Sleep(20 * time.Millisecond) {
-		require.Less(t, time.Since(began), patience, "revoked %d of %d tokens", p.journal(t).Revocations, n)
+	every := time.NewTicker(20 * time.Millisecond)
+	defer every.Stop()
+	for began := time.Now(); p.journal(t).Revocations < n; <-every.C {
+		require.Less(t, time.Since(began), patience, "not revoked %d times", n)
 	}
 }
 
