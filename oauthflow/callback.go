@@ -254,6 +254,9 @@ func (p *pending) open(ctx context.Context) error {
 	if errors.Is(err, tokenstore.ErrUnknownKey) { // removed a moment ago: flows are not sealed again
 		return p.fail(CallbackFailed, reasonSealed, "the sealing keys were changed meanwhile; start again", err)
 	}
+	if errors.Is(err, tokenstore.ErrKeysAway) {
+		return p.fail(CallbackFailed, reasonSealed, "the service that holds the sealing keys cannot be reached at the moment; start again later", err)
+	}
 	if err != nil {
 		return p.fail(CallbackFailed, reasonSealed, "the stored flow cannot be opened; check the sealing keys", err)
 	}

@@ -1,6 +1,7 @@
 package oauthflow
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -54,13 +55,50 @@ func (m *Manager) Disconnect(ctx context.Context, t Target, actor string) (Revoc
 }
 
 // Forget removes a connection and says nothing to the provider, for tokens that
-// were exported and are used elsewhere from here on. Errors are as Disconnect's.
+// were exported and are used elsewhere from here on. Of a connection that is removed
+// already it drops what is still to be revoked, if that does not open. Errors are as
+// Disconnect's.
 func (m *Manager) Forget(ctx context.Context, t Target, actor string) error {
-	if _, err := m.end(ctx, t, removal{reason: reasonForgotten, actor: actor}); err != nil {
+	_, err := m.end(ctx, t, removal{reason: reasonForgotten, actor: actor})
+	if errors.Is(err, ErrNotConnected) && m.drop(ctx, t, actor) == nil {
+		m.logger(t).WarnContext(ctx, "oauthflow: dropped what was to be revoked and does not open; the person can remove the access in the account's settings there")
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	m.logger(t).InfoContext(ctx, "oauthflow: connection forgotten, without revoking it")
 	return nil
+}
+
+// drop gives up what is still to be revoked of a removed connection, if it does not
+// open. errMoved: there is no such thing.
+func (m *Manager) drop(ctx context.Context, t Target, actor string) error {
+	h := m.Handle(t.Key)
+	c, err := m.cfg.Store.Load(ctx, t.Key)
+	if err != nil {
+		return err
+	}
+	if !revoking(c) {
+		return errMoved
+	}
+	_, err = openRevocation(ctx, m.cfg.Sealer, c)
+	if !errors.Is(err, tokenstore.ErrSealBroken) && !errors.Is(err, tokenstore.ErrUnknownKey) {
+		return errMoved
+	}
+	_, err = h.update(ctx, func(now *tokenstore.Connection, _ time.Time) error {
+		if !revoking(now) || now.Generation != c.Generation || !bytes.Equal(now.Revoking, c.Revoking) {
+			return errMoved
+		}
+		now.Revoking, now.Failures = nil, 0
+		now.DueAt, now.RetryAt, now.FirstFailureAt = time.Time{}, time.Time{}, time.Time{}
+		now.Log(eventRevocationFailed, reasonForgotten, actor)
+		return nil
+	})
+	if err == nil {
+		m.counters.notRevoked.Add(1)
+	}
+	return err
 }
 
 // removal is how a connection is removed.

@@ -26,7 +26,7 @@ const (
 func repeat(ctx context.Context, try func(context.Context) error) error {
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		err := try(ctx)
-		if err == nil || errors.Is(err, errMoved) {
+		if err == nil || errors.Is(err, errMoved) || errors.Is(err, errApart) {
 			return err
 		}
 		if sleep(ctx, pause) != nil {

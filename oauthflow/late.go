@@ -28,7 +28,8 @@ func (m *Manager) revokeLate(t Target, list []revocable) {
 // While the store is away it is sent from memory, and stored if anything is left.
 func (m *Manager) handBack(t Target, p *revocation) {
 	m.within(func() {
-		ctx, cancel := detached(m.cfg.Timing.Record)
+		// Close has time for one request and for insisting once.
+		ctx, cancel := context.WithTimeout(m.ctx, m.cfg.Timing.Record)
 		defer cancel()
 		log := m.logger(t)
 		err := repeat(ctx, func(ctx context.Context) error { return m.bequeath(ctx, t.Key, p) })

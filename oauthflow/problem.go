@@ -68,6 +68,9 @@ func unreadable(key tokenstore.Key, reason string, cause error) *ConnectionError
 		}
 	case reasonSealed:
 		e.Message = "the stored tokens cannot be opened; the server's operator must check the sealing keys"
+		if errors.Is(cause, tokenstore.ErrKeysAway) {
+			e.Message = "the service that holds the sealing keys cannot be reached at the moment; try again later"
+		}
 	case reasonUnsaved:
 		e.Message = "the renewed token could not be stored yet; check the token store"
 	case reasonURLs, reasonAccess:

@@ -206,7 +206,11 @@ func (m *Manager) sayRevoked(ctx context.Context, c *tokenstore.Connection, s re
 func (m *Manager) keepSealed(ctx context.Context, h *Handle, why error) {
 	m.log.ErrorContext(ctx, "oauthflow: what is to be revoked cannot be sent by this process; it is kept until it can be",
 		"definition", h.key.Definition, "org", h.key.Org, "error", why)
-	pause := sealedPause + share(sealedPause, jitter())
+	pause := sealedPause
+	if errors.Is(why, tokenstore.ErrKeysAway) {
+		pause = aimlessPatience
+	}
+	pause += share(pause, jitter())
 	_, err := h.update(ctx, func(c *tokenstore.Connection, now time.Time) error {
 		if !revoking(c) || now.Sub(c.DueAt) < aimlessPatience {
 			return errMoved

@@ -3,6 +3,7 @@ package oauthflow_test
 import (
 	"bytes"
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -126,5 +127,52 @@ func TestAnswersAreForTheGrantThatWasAskedAbout(t *testing.T) {
 		c := w.row()
 		require.NotNil(t, c.Revoking)
 		require.Zero(t, c.Failures)
+	})
+}
+
+// What does not open any more would stay in the store, and in the way of a rotation,
+// for ever.
+func TestForgettingWhatDoesNotOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, _ := keyedWorld(t)
+		w.abandon(w.m)
+		problem(t, w.m.Forget(t.Context(), w.target, "bob"), oauthflow.ErrNotConnected)
+		require.NotNil(t, w.row().Revoking, "it opens, and is revoked")
+
+		ring, err := tokenstore.ParseKeyring(tokenstore.GenerateKey())
+		require.NoError(t, err)
+		m := w.start(func(c *oauthflow.Config) { c.Sealer = tokenstore.NewSealer(ring) })
+		require.NoError(t, m.Forget(t.Context(), w.target, "bob"))
+		w.requireDone()
+		require.Contains(t, w.events(), "revocation_failed forgotten")
+		problem(t, m.Forget(t.Context(), w.target, "bob"), oauthflow.ErrNotConnected)
+		require.Empty(t, w.seen())
+	})
+}
+
+// What cannot be opened because the key service is away is revoked soon after it is
+// back.
+func TestRevokedSoonAfterTheKeyServiceIsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, ring := keyedWorld(t)
+		w.abandon(w.m)
+		var away atomic.Bool
+		away.Store(true)
+		m := w.start(func(c *oauthflow.Config) {
+			c.Sealer = tokenstore.NewSealer(distantKeys{AEAD: ring, opening: func() error {
+				if away.Load() {
+					return tokenstore.ErrKeysAway
+				}
+				return nil
+			}})
+		})
+		defer keepFresh(m)()
+		pass(20 * time.Minute)
+		require.NotNil(t, w.row().Revoking)
+		away.Store(false)
+		pass(10 * time.Minute)
+		synctest.Wait()
+		w.requireDone()
+		require.Equal(t, 1, w.dead())
 	})
 }
