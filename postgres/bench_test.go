@@ -13,10 +13,11 @@ import (
 	"github.com/bifrost-go/bifrost/tokenstore"
 )
 
-// openBench opens a database on a server that waits for the disk.
-func openBench(b *testing.B) tokenstore.Store {
+// openBench opens a database on a server that waits for the disk; settings are more
+// of its URL's.
+func openBench(b *testing.B, settings string) tokenstore.Store {
 	b.Helper()
-	db, err := postgres.Open(b.Context(), pgtest.Durable(b))
+	db, err := postgres.Open(b.Context(), pgtest.Durable(b)+settings)
 	require.NoError(b, err)
 	b.Cleanup(func() { _ = db.Close() })
 	return db.Tokens()
@@ -31,7 +32,7 @@ func change(c *tokenstore.Connection, now time.Time) error {
 
 // BenchmarkUpdate is one write at a time.
 func BenchmarkUpdate(b *testing.B) {
-	s := openBench(b)
+	s := openBench(b, "")
 	for b.Loop() {
 		_, err := s.Update(b.Context(), tokenstore.Key{Definition: "d"}, change)
 		require.NoError(b, err)
@@ -40,7 +41,7 @@ func BenchmarkUpdate(b *testing.B) {
 
 // BenchmarkUpdateParallel is 64 writers a processor, as many at a time as the pool has connections.
 func BenchmarkUpdateParallel(b *testing.B) {
-	s := openBench(b)
+	s := openBench(b, "")
 	var n atomic.Int64
 	b.SetParallelism(64)
 	b.ResetTimer()
@@ -54,20 +55,25 @@ func BenchmarkUpdateParallel(b *testing.B) {
 	})
 }
 
+// BenchmarkLoad is a record that nobody has in memory.
 func BenchmarkLoad(b *testing.B) {
-	s := openBench(b)
-	key := tokenstore.Key{Definition: "d"}
-	_, err := s.Update(b.Context(), key, change)
-	require.NoError(b, err)
-	for b.Loop() {
-		_, err := s.Load(b.Context(), key)
-		require.NoError(b, err)
+	for name, settings := range map[string]string{"unprepared": "", "prepared": "&default_query_exec_mode=cache_statement"} {
+		b.Run(name, func(b *testing.B) {
+			s := openBench(b, settings)
+			key := tokenstore.Key{Definition: "d"}
+			_, err := s.Update(b.Context(), key, change)
+			require.NoError(b, err)
+			for b.Loop() {
+				_, err := s.Load(b.Context(), key)
+				require.NoError(b, err)
+			}
+		})
 	}
 }
 
 // BenchmarkChangesIdle is what a watcher costs while nothing happens.
 func BenchmarkChangesIdle(b *testing.B) {
-	s := openBench(b)
+	s := openBench(b, "")
 	_, err := s.Update(b.Context(), tokenstore.Key{Definition: "d"}, change)
 	require.NoError(b, err)
 	_, at, err := s.Changes(b.Context(), -1, 0)

@@ -19,6 +19,9 @@ import (
 // setupTimeout bounds what Open and New do before they return.
 const setupTimeout = 30 * time.Second
 
+// execMode is pgx's parameter of a URL that says how statements are sent.
+const execMode = "default_query_exec_mode"
+
 // DB is Bifrost's storage in one PostgreSQL database. It is safe for concurrent
 // use, and any number of processes may use the same database.
 type DB struct {
@@ -29,7 +32,8 @@ type DB struct {
 	// types are *pgtype.Map, to scan what was read: they remember how to, for one user
 	// at a time.
 	types    sync.Pool
-	patience time.Duration // endPatience, of reads
+	patience time.Duration     // endPatience, of reads
+	mode     pgx.QueryExecMode // of reads
 	// writers holds a value for each transaction, and has room for all connections
 	// of the pool but one: those who wait for a lock must not keep others from reading.
 	writers chan struct{}
@@ -86,6 +90,11 @@ func apply(opts []Option) options {
 // and brings its schema up to date. The url is what pgxpool takes, keyword/value
 // form and the PG… environment variables included. Where several hosts are named,
 // or a name has several addresses, the primary is found.
+//
+// With default_query_exec_mode=cache_statement in it, what is read is prepared once
+// in each session, and a record is read several times as fast. Not through PgBouncer in
+// transaction mode, unless it keeps track of prepared statements
+// (max_prepared_statements, from its version 1.21 on). Other modes change nothing.
 func Open(ctx context.Context, url string, opts ...Option) (*DB, error) {
 	cfg, err := pgxpool.ParseConfig(url)
 	if err != nil {
@@ -93,9 +102,15 @@ func Open(ctx context.Context, url string, opts ...Option) (*DB, error) {
 		return nil, errors.New("postgres: the connection URL cannot be understood; it should look like " +
 			"postgres://user:password@host:5432/database?sslmode=verify-full (it is not shown, because it may hold a password)")
 	}
-	// Sessions behind a pooler are another's a moment later, with what is prepared there.
-	cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
-	cfg.ConnConfig.StatementCacheCapacity = 0
+	prepares := false
+	if plain, err := pgconn.ParseConfig(url); err == nil { // pgx does not tell its default from what was given
+		prepares = plain.RuntimeParams[execMode] == "cache_statement"
+	}
+	if !prepares {
+		// Sessions behind a pooler are another's a moment later, with what is prepared there.
+		cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
+		cfg.ConnConfig.StatementCacheCapacity = 0
+	}
 	cfg.ConnConfig.DescriptionCacheCapacity = 0
 	if cfg.ConnConfig.ValidateConnect == nil {
 		cfg.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
@@ -115,6 +130,9 @@ func Open(ctx context.Context, url string, opts ...Option) (*DB, error) {
 		return nil, err
 	}
 	db.owned = true
+	if prepares {
+		db.mode = pgx.QueryExecModeCacheStatement
+	}
 	return db, nil
 }
 
@@ -129,7 +147,8 @@ func New(ctx context.Context, pool *pgxpool.Pool, opts ...Option) (*DB, error) {
 		return nil, errors.New("postgres: New needs an open *pgxpool.Pool; to connect to a database use Open")
 	}
 	o := apply(opts)
-	db := &DB{pool: pool, dialect: dialect(o.now), patience: endPatience, writers: make(chan struct{}, max(1, pool.Config().MaxConns-1))}
+	db := &DB{pool: pool, dialect: dialect(o.now), patience: endPatience, mode: pgx.QueryExecModeExec}
+	db.writers = make(chan struct{}, max(1, pool.Config().MaxConns-1))
 	db.types.New = func() any { return pgtype.NewMap() }
 	db.group = &group{db: db, atOnce: min(groupsAtOnce, cap(db.writers)), busy: make(map[[4]string]bool)}
 	var err error
@@ -162,10 +181,10 @@ func (db *DB) setup(ctx context.Context, o options) error {
 // Ping reports whether the database answers, is the primary, and has a schema that
 // this package can use: what a readiness check asks.
 func (db *DB) Ping(ctx context.Context) error {
-	if err := checkPrimary(ctx, reading{db}); err != nil {
+	if err := checkPrimary(ctx, reads{db}); err != nil {
 		return explain(err)
 	}
-	return explain(checkSchema(ctx, reading{db}))
+	return explain(checkSchema(ctx, reads{db}))
 }
 
 // enter begins a call, which Close waits for until leave is called.

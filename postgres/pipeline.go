@@ -21,15 +21,18 @@ type pipeline struct {
 	err    error // of an argument that cannot be sent
 }
 
+// binaryFormat is how answers are to come: bytes as they are, and not as hexadecimal text.
+var binaryFormat = []int16{pgx.BinaryFormatCode}
+
 // add appends a statement. Row is called for each row that it yields, and may be nil.
 func (p *pipeline) add(row func(scan sqlstore.Scanner) error, query string, args ...any) {
 	if err := p.values.Build(p.conn.TypeMap(), nil, args); err != nil && p.err == nil {
 		p.err = err
 	}
 	if query == p.parsed {
-		p.batch.ExecPrepared("", p.values.ParamValues, p.values.ParamFormats, binary)
+		p.batch.ExecPrepared("", p.values.ParamValues, p.values.ParamFormats, binaryFormat)
 	} else {
-		p.batch.ExecParams(query, p.values.ParamValues, nil, p.values.ParamFormats, binary)
+		p.batch.ExecParams(query, p.values.ParamValues, nil, p.values.ParamFormats, binaryFormat)
 	}
 	p.parsed = query
 	p.rows = append(p.rows, row)

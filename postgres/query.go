@@ -3,11 +3,9 @@ package postgres
 import (
 	"context"
 	"database/sql"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -31,12 +29,9 @@ func unprepared(args []any) []any {
 	return append([]any{pgx.QueryExecModeExec}, args...)
 }
 
-// binary is how answers are to come: bytes as they are, and not as hexadecimal text.
-var binary = pgx.QueryResultFormats{pgx.BinaryFormatCode}
-
-// asking is unprepared for a statement that yields rows.
-func asking(args []any) []any {
-	return append([]any{pgx.QueryExecModeExec, binary}, args...)
+// reading is unprepared, or what the connection URL says of queries.
+func (db *DB) reading(args []any) []any {
+	return append([]any{db.mode}, args...)
 }
 
 // each runs a reading query, one consistent snapshot, and calls row for each
@@ -45,14 +40,14 @@ func (db *DB) each(ctx context.Context, row func(scan sqlstore.Scanner) error, q
 	if s := db.seamOf(ctx); s != nil {
 		return s.Read(ctx, func(t *tx) error { return t.Each(row, query, args...) })
 	}
-	read, err := db.read(ctx, db.text(query), asking(args)...)
+	read, err := db.read(ctx, db.text(query), db.reading(args)...)
 	if err != nil {
 		return explain(err)
 	}
 	types := db.types.Get().(*pgtype.Map)
 	defer db.types.Put(types)
 	for _, values := range read.rows {
-		scan := func(dest ...any) error { return pgx.ScanRow(types, read.fields, values, dest...) }
+		scan := func(dest ...any) error { return scanRow(types, read.fields, values, dest) }
 		if err := row(scan); err != nil {
 			return err
 		}
@@ -66,14 +61,14 @@ func (db *DB) one(ctx context.Context, dest []any, query string, args ...any) er
 	if s := db.seamOf(ctx); s != nil {
 		return s.Read(ctx, func(t *tx) error { return t.One(dest, query, args...) })
 	}
-	return reading{db}.QueryRow(ctx, db.text(query), asking(args)...).Scan(dest...)
+	return reads{db}.QueryRow(ctx, db.text(query), db.reading(args)...).Scan(dest...)
 }
 
-// reading is a DB that is asked as a pool is.
-type reading struct{ db *DB }
+// reads is a DB that is asked as a pool is.
+type reads struct{ db *DB }
 
 // QueryRow implements queryer.
-func (r reading) QueryRow(ctx context.Context, query string, args ...any) pgx.Row {
+func (r reads) QueryRow(ctx context.Context, query string, args ...any) pgx.Row {
 	return row(func(dest ...any) error {
 		read, err := r.db.read(ctx, query, args...)
 		switch {
@@ -84,7 +79,7 @@ func (r reading) QueryRow(ctx context.Context, query string, args ...any) pgx.Ro
 		}
 		types := r.db.types.Get().(*pgtype.Map)
 		defer r.db.types.Put(types)
-		return pgx.ScanRow(types, read.fields, read.rows[0], dest...)
+		return scanRow(types, read.fields, read.rows[0], dest)
 	})
 }
 
@@ -92,13 +87,6 @@ type row func(dest ...any) error
 
 // Scan implements pgx.Row.
 func (scan row) Scan(dest ...any) error { return scan(dest...) }
-
-// answer is what a query was answered with, in memory of its own.
-type answer struct {
-	fields []pgconn.FieldDescription
-	rows   [][][]byte
-	err    error
-}
 
 // read runs a reading query. A caller whose context ends leaves at once, but the
 // query goes on to its end, for endPatience at most: to break it off is to end its
@@ -146,37 +134,6 @@ func (db *DB) session(ctx context.Context) (*pgxpool.Conn, error) {
 		err = ctx.Err()
 	}
 	return conn, err
-}
-
-// ask runs a query and copies what it yields, which otherwise is the connection's.
-func ask(ctx context.Context, conn *pgxpool.Conn, query string, args []any) (a answer) {
-	rows, err := conn.Query(ctx, query, args...)
-	if err != nil {
-		return answer{err: err}
-	}
-	defer rows.Close()
-	for rows.Next() {
-		a.rows = append(a.rows, clone(rows.RawValues()))
-	}
-	a.fields, a.err = slices.Clone(rows.FieldDescriptions()), rows.Err()
-	return a
-}
-
-// clone copies a row; NULL, which is nil, stays so.
-func clone(values [][]byte) [][]byte {
-	size := 0
-	for _, value := range values {
-		size += len(value)
-	}
-	copied, memory := make([][]byte, len(values)), make([]byte, 0, size)
-	for i, value := range values {
-		if value != nil {
-			begin := len(memory)
-			memory = append(memory, value...)
-			copied[i] = memory[begin:len(memory):len(memory)]
-		}
-	}
-	return copied
 }
 
 // eachRow calls row for each of rows, of a transaction.

@@ -52,3 +52,14 @@ func TestExecutionsShared(t *testing.T) {
 		return x.Executions(), y.Executions()
 	})
 }
+
+// As without, but what is read is prepared.
+func TestPreparedStatements(t *testing.T) {
+	prepared := func(t *testing.T) *postgres.DB {
+		t.Helper()
+		return open(t, pgtest.Database(t)+"&default_query_exec_mode=cache_statement")
+	}
+	tokenstest.Run(t, func(t *testing.T) tokenstore.Store { return prepared(t).Tokens() })
+	definitionstest.Run(t, func(t *testing.T) integrations.Store { return prepared(t).Definitions() })
+	workflowtest.Run(t, func(t *testing.T) workflow.Store { return prepared(t).Executions() })
+}

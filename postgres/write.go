@@ -152,14 +152,14 @@ func (t *tx) Exec(query string, args ...any) (changed int64, err error) {
 // dest; sql.ErrNoRows if there is none.
 func (t *tx) One(dest []any, query string, args ...any) error {
 	return t.statement(func(ctx context.Context) error {
-		return explain(t.conn.QueryRow(ctx, t.db.text(query), asking(args)...).Scan(dest...))
+		return explain(t.conn.QueryRow(ctx, t.db.text(query), unprepared(args)...).Scan(dest...))
 	})
 }
 
 // Each calls row for each row of a query, as DB.each does.
 func (t *tx) Each(row func(scan sqlstore.Scanner) error, query string, args ...any) error {
 	return t.statement(func(ctx context.Context) error {
-		rows, err := t.conn.Query(ctx, t.db.text(query), asking(args)...)
+		rows, err := t.conn.Query(ctx, t.db.text(query), unprepared(args)...)
 		if err != nil {
 			return explain(err)
 		}
