@@ -36,10 +36,15 @@ func generation(t *testing.T, db *DB, name string) int64 {
 // and lets them go in one shared transaction. It returns when begin's are done.
 func together(t *testing.T, db *DB, n int, begin func(run func(func()))) {
 	t.Helper()
-	db.group.mu.Lock()
-	require.Zero(t, db.group.open)
-	db.group.open = db.group.atOnce // none may begin
-	db.group.mu.Unlock()
+	require.Eventually(t, func() bool { // what was told to its callers may not be over
+		db.group.mu.Lock()
+		defer db.group.mu.Unlock()
+		if db.group.open > 0 {
+			return false
+		}
+		db.group.open = db.group.atOnce // none may begin
+		return true
+	}, 10*time.Second, time.Millisecond)
 	var all sync.WaitGroup
 	begin(all.Go)
 	require.Eventually(t, func() bool {
