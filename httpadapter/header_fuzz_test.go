@@ -23,7 +23,7 @@ func FuzzCookie(f *testing.F) {
 	for _, header := range []string{
 		"", name + "=abc", name + `="abc"`, name + "=a; " + name + "=b", name + "=a;" + name + `="b c"; x=y`, name + "=; =" + name,
 		"bifrost_note=connected.Graph", "bifrost_note=connected.<b>", "bifrost_note=disconnected-failed.Graph; bifrost_note=x", "bifrost_note=\"connected.Graph\"",
-		"bifrost_note=connected.Graph\r\nX: y", ";;==;" + name,
+		"bifrost_note=connected.Graph\r\nX: y", ";;==;" + name, name + " =0",
 	} {
 		f.Add(header)
 	}
@@ -32,7 +32,9 @@ func FuzzCookie(f *testing.F) {
 		r := cookieRequest(header)
 		value := onlyCookie(r)(name)
 		if value != "" {
-			if !strings.Contains(header, name+"="+value) && !strings.Contains(header, name+`="`+value+`"`) {
+			// net/http allows blanks around a name.
+			bare := strings.NewReplacer(" ", "", "\t", "", `"`, "")
+			if !strings.Contains(bare.Replace(header), name+"="+bare.Replace(value)) {
 				t.Fatalf("%q gives %q", header, value)
 			}
 			if strings.ContainsAny(value, ";\r\n\x00\"\\") {
