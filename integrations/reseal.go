@@ -26,13 +26,12 @@ func (d *Resealed) sum() tokenstore.Resealed {
 	return n
 }
 
-// then is d after one more look: what was looked at and does not open is the newer
-// look's, what was done is both's.
-func (d *Resealed) then(next Resealed) Resealed {
-	next.Connections.Resealed += d.Connections.Resealed
-	next.Definitions.Resealed += d.Definitions.Resealed
-	next.Settings.Resealed += d.Settings.Resealed
-	return next
+// did adds what another look has done: what was looked at and does not open stays
+// d's.
+func (d *Resealed) did(other Resealed) {
+	d.Connections.Resealed += other.Connections.Resealed
+	d.Definitions.Resealed += other.Definitions.Resealed
+	d.Settings.Resealed += other.Settings.Resealed
 }
 
 // resealLooks bounds how often everything is looked at. The second look finds
@@ -49,7 +48,9 @@ func (r *Registry) Reseal(ctx context.Context) (Resealed, error) {
 	at := positions{connections: -1}
 	for look := 1; ; look++ {
 		n, next, err := r.resealSince(ctx, positions{connections: -1})
-		done, at = done.then(n), next
+		now := n.sum()
+		n.did(done)
+		done, at = n, next
 		switch left := done.sum().Failed; {
 		case err != nil:
 			return done, err
@@ -58,7 +59,6 @@ func (r *Registry) Reseal(ctx context.Context) (Resealed, error) {
 				"the log names them: connect these again, give their secrets again, or configure the key that is missing, and reseal again: %w",
 				left, tokenstore.ErrSealBroken)
 		}
-		now := n.sum()
 		if now.Resealed == 0 || !sealer.TellsKeys() {
 			break
 		}
@@ -73,9 +73,7 @@ func (r *Registry) Reseal(ctx context.Context) (Resealed, error) {
 		}
 		n, _, err := r.resealSince(ctx, at)
 		now := n.sum()
-		done.Connections.Resealed += n.Connections.Resealed
-		done.Definitions.Resealed += n.Definitions.Resealed
-		done.Settings.Resealed += n.Settings.Resealed
+		done.did(n)
 		return now.Resealed+now.Failed > 0, err
 	})
 	switch {

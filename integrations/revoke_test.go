@@ -71,17 +71,20 @@ func (s slowKeys) Decrypt(ciphertext, associatedData []byte) ([]byte, error) {
 	return s.AEAD.Decrypt(ciphertext, associatedData)
 }
 
+// removals are the ways in which acme's integration Mine goes.
+var removals = map[string]func(testing.TB, *world) (integrations.Removal, error){
+	"a definition": func(t testing.TB, w *world) (integrations.Removal, error) {
+		return w.Delete(t.Context(), "Mine", "root", integrations.Org("acme"))
+	},
+	"an organization": func(t testing.TB, w *world) (integrations.Removal, error) {
+		return w.DeleteOrg(t.Context(), "acme", "root", nil)
+	},
+}
+
 // The transaction of a deletion keeps every other writer waiting.
 func TestDeletingAsksTheKeyServiceBeforeTheTransaction(t *testing.T) {
 	acme := "acme"
-	for name, remove := range map[string]func(testing.TB, *world) (integrations.Removal, error){
-		"a definition": func(t testing.TB, w *world) (integrations.Removal, error) {
-			return w.Delete(t.Context(), "Mine", "root", integrations.Org(acme))
-		},
-		"an organization": func(t testing.TB, w *world) (integrations.Removal, error) {
-			return w.DeleteOrg(t.Context(), acme, "root", nil)
-		},
-	} {
+	for name, remove := range removals {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var inside atomic.Bool
@@ -121,14 +124,7 @@ func TestDeletingAsksTheKeyServiceBeforeTheTransaction(t *testing.T) {
 // nobody knows the definition any more.
 func TestDeletedIsRevokedLater(t *testing.T) {
 	acme := "acme"
-	for name, remove := range map[string]func(testing.TB, *world) (integrations.Removal, error){
-		"a definition": func(t testing.TB, w *world) (integrations.Removal, error) {
-			return w.Delete(t.Context(), "Mine", "root", integrations.Org(acme))
-		},
-		"an organization": func(t testing.TB, w *world) (integrations.Removal, error) {
-			return w.DeleteOrg(t.Context(), acme, "root", nil)
-		},
-	} {
+	for name, remove := range removals {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
