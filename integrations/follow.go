@@ -54,8 +54,19 @@ func (r *Registry) upToDate(ctx context.Context) error {
 // takes nothing of ctx but its end: were that a transaction's, what is read might
 // never be committed.
 func (r *Registry) sync(ctx context.Context) error {
-	ctx, cancel := bare(ctx)
+	plain, cancel := bare(ctx)
 	defer cancel()
+	if err := r.read(plain); err != nil {
+		if ctx.Err() != nil { // and not that plain was cancelled for it
+			return ctx.Err()
+		}
+		return err
+	}
+	return nil
+}
+
+// read is sync, in its turn.
+func (r *Registry) read(ctx context.Context) error {
 	select {
 	case <-r.feed.turn:
 	case <-ctx.Done():
@@ -72,13 +83,11 @@ func (r *Registry) sync(ctx context.Context) error {
 	return nil
 }
 
-// bare returns a context that ends with ctx, for the same reason, and carries none
-// of its values.
+// bare returns a context that ends after ctx, because of it, and carries none of its
+// values. It has no deadline of its own: that might come first, and a caller's end
+// would look like the store's.
 func bare(ctx context.Context) (context.Context, context.CancelFunc) {
 	plain, cancel := context.WithCancel(context.Background())
-	if deadline, ok := ctx.Deadline(); ok {
-		plain, cancel = context.WithDeadline(context.Background(), deadline)
-	}
 	stop := context.AfterFunc(ctx, cancel)
 	return plain, func() {
 		stop()

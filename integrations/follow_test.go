@@ -1,8 +1,10 @@
 package integrations_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -132,6 +134,37 @@ func TestStoreOfDefinitionsAway(t *testing.T) {
 		_, err = other.Registry.Get(t.Context(), "Graph", integrations.Org("acme"))
 		require.NoError(t, err)
 	})
+}
+
+// hanging is a store of definitions that does not answer as long as anybody waits.
+type hanging struct{ integrations.Store }
+
+func (hanging) SettingsChanges(ctx context.Context, after int64, _ int) ([]integrations.SettingsKey, int64, error) {
+	<-ctx.Done()
+	return nil, after, ctx.Err()
+}
+
+// Who does not wait for the store hears that, and nothing is said of the store.
+// Who does hears of the store.
+func TestCallersLeaveStoreOfDefinitions(t *testing.T) {
+	for range 50 { // whichever of two timers comes first
+		synctest.Test(t, func(t *testing.T) {
+			var log bytes.Buffer
+			w := newWorld(t, func(c *integrations.Config) {
+				c.Definitions, c.Logger = hanging{integrations.NewMemory()}, slog.New(slog.NewTextHandler(&log, nil))
+			})
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			_, err := w.Registry.Get(ctx, "Graph", integrations.Org("acme"))
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.NotErrorIs(t, err, integrations.ErrUnavailable)
+			require.Empty(t, log.String())
+
+			_, err = w.Registry.Get(t.Context(), "Graph", integrations.Org("acme"))
+			require.ErrorIs(t, err, integrations.ErrUnavailable)
+			require.Contains(t, log.String(), "the store cannot be read")
+		})
+	}
 }
 
 // Events that are old enough are removed while Run runs.
