@@ -147,10 +147,16 @@ func (r *Registry) Export(ctx context.Context, name, actor string, opts ...Optio
 }
 
 // Forget removes the scope's own connection without telling the provider, so that
-// tokens that were exported go on working elsewhere. actor is who did it, for the
-// history.
+// tokens that were exported go on working elsewhere. Where it is disconnected, but what
+// is still to be revoked of it does not open any more (its key is lost), it drops that.
+// actor is who did it, for the history.
 func (r *Registry) Forget(ctx context.Context, name, actor string, opts ...Option) error {
 	d, c, t, err := r.own(ctx, name, opts)
+	if errors.Is(err, ErrNotConnected) || errors.Is(err, ErrNotOwn) {
+		if _, _, t, fault := r.grantTarget(ctx, name, opts); fault == nil && r.flows.Forget(ctx, t, actor) == nil {
+			return nil
+		}
+	}
 	if err != nil {
 		return err
 	}

@@ -196,3 +196,32 @@ func TestRevocationsStayWithinTheEgressPolicy(t *testing.T) {
 		require.Len(t, w.idp.revoked(), before+2)
 	})
 }
+
+// What a lost key sealed would stay in the store, and in the way of a rotation, for
+// ever.
+func TestForgetDropsWhatDoesNotOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.idp.away(true)
+		d := definition("Graph")
+		d.OAuth.RevocationURL = "https://login.example.com/common/revoke"
+		require.NoError(t, w.Define(d))
+		acme := integrations.Org("acme")
+		w.connect(t, "Graph", "shared", integrations.Global())
+		w.connect(t, "Graph", "acme", acme)
+		_, err := w.Disconnect(t.Context(), "Graph", "root", acme)
+		require.NoError(t, err)
+		require.ErrorIs(t, w.Forget(t.Context(), "Graph", "root", acme), integrations.ErrNotOwn, "it opens, and is to be revoked")
+
+		ring, err := tokenstore.ParseKeyring(tokenstore.GenerateKey())
+		require.NoError(t, err)
+		w = w.another(t, func(c *integrations.Config) { c.Sealer = tokenstore.NewSealer(ring) })
+		require.NoError(t, w.Define(d))
+		require.NoError(t, w.Forget(t.Context(), "Graph", "root", acme))
+		events, err := w.Events(t.Context(), "Graph", 0, 1, acme)
+		require.NoError(t, err)
+		require.Equal(t, "revocation_failed", events[0].Kind)
+		require.Equal(t, "forgotten", events[0].Reason)
+		require.ErrorIs(t, w.Forget(t.Context(), "Graph", "root", acme), integrations.ErrNotOwn)
+	})
+}
