@@ -71,8 +71,9 @@ func (b *batch) read(t *tx) (ready []*job, err error) {
 		p.add(func(sqlstore.Scanner) error { locked[i] = true; return nil }, t.db.text(j.TryLock), j.Args()...)
 	}
 	for _, j := range b.jobs {
-		p.add(func(scan sqlstore.Scanner) (err error) { j.exists, err = j.Scan(scan); return err }, t.db.text(j.Load), j.Args()...)
+		p.add(func(scan sqlstore.Scanner) error { j.exists = true; return j.Found(scan) }, t.db.text(j.Load), j.Args()...)
 	}
+	p.add(b.missing, t.db.text(b.jobs[0].Clock))
 	if err := t.statement(func(ctx context.Context) error { _, err := p.run(ctx); return err }); err != nil {
 		return nil, err
 	}
@@ -86,6 +87,19 @@ func (b *batch) read(t *tx) (ready []*job, err error) {
 	}
 	tell(others, errAlone)
 	return ready, nil
+}
+
+// missing tells those who have no record what the time is.
+func (b *batch) missing(scan sqlstore.Scanner) error {
+	for _, j := range b.jobs {
+		if j.exists {
+			continue
+		}
+		if err := j.Missing(scan); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // decide lets the callers decide what is to be written, all at once, and returns who

@@ -395,8 +395,8 @@ func TestAChangeOfNothing(t *testing.T) {
 	defer cancel()
 	for _, err := range []error{nil, errors.New("no")} {
 		require.Equal(t, err, db.change(ctx, sqlstore.Change{
-			Lock: query, TryLock: query, Load: query,
-			Scan:   func(sqlstore.Scanner) (bool, error) { return true, nil },
+			Lock: query, TryLock: query, Load: query, Clock: `SELECT 1`,
+			Found:  func(sqlstore.Scanner) error { return nil },
 			Decide: func() ([]sqlstore.Statement, error) { return nil, err },
 		}))
 	}

@@ -9,13 +9,13 @@ type Change struct {
 	// Lock waits for the record's lock; TryLock yields no row if another has it. Where
 	// there is no record, neither has anything to lock.
 	Lock, TryLock string
-	// Load yields one row, also where there is no record.
-	Load string
-	// Scan takes Load's row, and reports whether there is a record. If the transaction
-	// is run again, so is Scan.
-	Scan func(scan Scanner) (exists bool, err error)
-	// Decide returns what to write, or why nothing is. It is called after Scan, on the
-	// goroutine that called Engine.Change.
+	// Load yields the record, and Clock, which has no arguments, one row in any case.
+	Load, Clock string
+	// Found takes Load's row. Where there is none, Missing takes Clock's, which is read
+	// later. If the transaction is run again, so is the one or the other.
+	Found, Missing func(scan Scanner) error
+	// Decide returns what to write, or why nothing is. It is called after Found or
+	// Missing, on the goroutine that called Engine.Change.
 	Decide func() ([]Statement, error)
 }
 
@@ -43,10 +43,14 @@ func (c *Change) Run(t Tx) error {
 	if err := t.Lock(c.Lock, c.Args()...); err != nil {
 		return err
 	}
+	found := false
 	err := t.Each(func(scan Scanner) error {
-		_, err := c.Scan(scan)
-		return err
+		found = true
+		return c.Found(scan)
 	}, c.Load, c.Args()...)
+	if err == nil && !found {
+		err = t.Each(c.Missing, c.Clock)
+	}
 	if err != nil {
 		return err
 	}

@@ -39,6 +39,9 @@ func (r *record) dest() []any {
 	}
 }
 
+// clock is where {now} goes, if that alone is read.
+func (r *record) clock() []any { return []any{intoTime(&r.c.ReadAt)} }
+
 // connection returns what was read.
 func (r *record) connection() *tokenstore.Connection {
 	if r.c.Version == 0 {
