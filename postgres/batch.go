@@ -6,8 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
-
 	"github.com/bifrost-go/bifrost/internal/sqlstore"
 )
 
@@ -161,10 +159,12 @@ func write(t *tx, jobs []*job) error {
 		p.add(nil, statement)
 	}
 	p.add(nil, `COMMIT`)
-	tag, err := p.run(ctx)
-	if p.err != nil || pgconn.SafeToRetry(err) { // nothing was sent
+	if p.err != nil || t.conn.Conn().IsClosed() {
 		return errAlone
 	}
+	// From here on it may have been sent. Nothing else is to be learned from pgx, whose
+	// SafeToRetry also says yes when the answer was lost.
+	tag, err := p.run(ctx)
 	if err = committed(tag, err); err != nil && !errors.Is(err, sqlstore.ErrUnconfirmed) {
 		return errAlone
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/bifrost-go/bifrost/internal/pgtest"
 	"github.com/bifrost-go/bifrost/internal/sqlstore"
 	"github.com/bifrost-go/bifrost/tokenstore"
 )
@@ -385,6 +386,32 @@ func TestLostSessionsOfASharedTransaction(t *testing.T) {
 		require.NoError(t, err)
 		assert.Len(t, list, 5)
 	})
+}
+
+// The answer to a commit is lost and nothing else: it has to be taken for one that may
+// have been kept, as it was, and nothing is done twice.
+func TestALostAnswerToACommit(t *testing.T) {
+	p := newProxy(t, pgtest.Database(t))
+	defer p.close()
+	db, err := Open(t.Context(), p.url)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, db.Close()) }()
+	p.lose("COMMIT\x00")
+	for name, write := range map[string]func() error{
+		"shared": func() error { _, err := db.Tokens().Update(t.Context(), keyOf("shared"), touch); return err },
+		"alone": func() error {
+			return db.InTx(t.Context(), func(ctx context.Context) error {
+				_, err := db.Tokens().Update(ctx, keyOf("alone"), touch)
+				return err
+			})
+		},
+	} {
+		require.ErrorIs(t, write(), sqlstore.ErrUnconfirmed, name)
+		require.Equal(t, int64(1), generation(t, db, name), name)
+	}
+	p.lose("")
+	_, err = db.Tokens().Update(t.Context(), keyOf("shared"), touch)
+	require.NoError(t, err)
 }
 
 // Who decides that nothing is to be written waits for nothing.

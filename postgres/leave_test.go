@@ -3,10 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"net"
-	"net/url"
 	"sync"
 	"testing"
 	"time"
@@ -164,7 +161,7 @@ func TestWaitingForALockIsCancelled(t *testing.T) {
 func TestASilentServerKeepsNobody(t *testing.T) {
 	direct := pgtest.Database(t)
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
-	p := newSilencer(t, direct)
+	p := newProxy(t, direct)
 	defer p.close()
 	db, err := Open(t.Context(), p.url+"&pool_min_conns=2&pool_max_conns=2")
 	require.NoError(t, err)
@@ -185,84 +182,4 @@ func TestASilentServerKeepsNobody(t *testing.T) {
 	db.users.Wait() // as Close does; the pool gives its connections a while to say goodbye
 	assert.Less(t, time.Since(began), endPatience)
 	p.close()
-}
-
-// silencer stands between a DB and its server until it passes nothing on any more.
-type silencer struct {
-	url    string
-	listen net.Listener
-	mu     sync.Mutex
-	silent bool
-	conns  []net.Conn
-	all    sync.WaitGroup
-}
-
-func newSilencer(t *testing.T, database string) *silencer {
-	t.Helper()
-	u, err := url.Parse(database)
-	require.NoError(t, err)
-	server := u.Host
-	var config net.ListenConfig
-	p := &silencer{}
-	p.listen, err = config.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	u.Host = p.listen.Addr().String()
-	p.url = u.String()
-	p.all.Go(func() {
-		for {
-			client, err := p.listen.Accept()
-			if err != nil {
-				return
-			}
-			var dialer net.Dialer
-			far, err := dialer.DialContext(context.Background(), "tcp", server)
-			if err != nil || !p.keep(client, far) { // who comes now, comes in vain
-				_ = client.Close()
-				continue
-			}
-			p.all.Go(func() { p.pass(far, client) })
-			p.all.Go(func() { p.pass(client, far) })
-		}
-	})
-	return p
-}
-
-func (p *silencer) keep(conns ...net.Conn) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.conns = append(p.conns, conns...)
-	return !p.silent
-}
-
-// pass passes on what is said, and swallows it once there is silence.
-func (p *silencer) pass(to io.Writer, from io.Reader) {
-	memory := make([]byte, 4096)
-	for {
-		n, err := from.Read(memory)
-		p.mu.Lock()
-		silent := p.silent
-		p.mu.Unlock()
-		if err != nil {
-			return
-		}
-		if !silent {
-			_, _ = to.Write(memory[:n])
-		}
-	}
-}
-
-func (p *silencer) silence() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.silent = true
-}
-
-func (p *silencer) close() {
-	_ = p.listen.Close()
-	p.mu.Lock()
-	for _, conn := range p.conns {
-		_ = conn.Close()
-	}
-	p.mu.Unlock()
-	p.all.Wait()
 }

@@ -236,10 +236,21 @@ func committed(tag pgconn.CommandTag, err error) error {
 		return nil
 	case err == nil:
 		return errors.New("postgres: nothing was kept, because a statement of the transaction failed")
-	case errors.As(err, &fault) && fault.Severity == "ERROR": // and not the end of the session
+	case errors.As(err, &fault) && refused(fault):
 		return explain(err)
 	}
 	return unconfirmed(err)
+}
+
+// refused reports whether a fault is the server's answer to a statement, after which
+// nothing is kept, and not the end of the session, of which some poolers tell in the
+// same way.
+func refused(fault *pgconn.PgError) bool {
+	severity := fault.SeverityUnlocalized
+	if severity == "" {
+		severity = fault.Severity // in the server's language
+	}
+	return severity == "ERROR" && !strings.HasPrefix(fault.Code, "08")
 }
 
 // end takes back what was not committed, and returns the connection to its pool.

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -310,4 +312,26 @@ func TestInTxIsAlone(t *testing.T) {
 	}
 	stop()
 	writers.Wait()
+}
+
+// A server may speak any language, and a pooler may speak for it.
+func TestCommitted(t *testing.T) {
+	for name, c := range map[string]struct {
+		fault   pgconn.PgError
+		refused bool
+	}{
+		"deadlock":         {pgconn.PgError{Severity: "ERROR", SeverityUnlocalized: "ERROR", Code: "40P01"}, true},
+		"in German":        {pgconn.PgError{Severity: "FEHLER", SeverityUnlocalized: "ERROR", Code: "40P01"}, true},
+		"of a pooler":      {pgconn.PgError{Severity: "ERROR", Code: "40P01"}, true},
+		"shut down":        {pgconn.PgError{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: "57P01"}, false},
+		"server gone":      {pgconn.PgError{Severity: "ERROR", Code: "08P01"}, false},
+		"FATAL, in German": {pgconn.PgError{Severity: "FATAL", Code: "57P01"}, false},
+	} {
+		err := committed(pgconn.CommandTag{}, &c.fault)
+		require.Error(t, err, name)
+		require.Equal(t, !c.refused, errors.Is(err, sqlstore.ErrUnconfirmed), name)
+	}
+	require.ErrorIs(t, committed(pgconn.CommandTag{}, io.EOF), sqlstore.ErrUnconfirmed)
+	require.NoError(t, committed(pgconn.NewCommandTag("COMMIT"), nil))
+	require.NotErrorIs(t, committed(pgconn.NewCommandTag("ROLLBACK"), nil), sqlstore.ErrUnconfirmed)
 }
