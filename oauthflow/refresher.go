@@ -116,7 +116,9 @@ func (r *refresher) fill(ctx context.Context) error {
 	limit := r.page + len(r.busy) + len(r.resting)
 	r.mu.Unlock()
 	traced, end := r.m.tracePass(ctx)
-	keys, err := r.m.cfg.Store.Due(traced, limit)
+	short, cancel := context.WithTimeout(traced, lookPatience)
+	keys, err := r.m.cfg.Store.Due(short, limit)
+	cancel()
 	if err != nil {
 		end(PassEnd{Err: err})
 		return err
@@ -170,7 +172,7 @@ func (r *refresher) take(ctx context.Context, key tokenstore.Key) bool {
 func (r *refresher) lineOf(ctx context.Context, key tokenstore.Key) (breakerKey, string) {
 	const nowhere = "\x00"
 	aimless := breakerKey{definition: key.Definition}
-	t, err := r.m.cfg.Targets.Target(ctx, key)
+	t, err := r.target(ctx, key)
 	if err != nil {
 		return aimless, nowhere
 	}
@@ -183,6 +185,13 @@ func (r *refresher) lineOf(ctx context.Context, key tokenstore.Key) (breakerKey,
 		return endpoint, ""
 	}
 	return endpoint, u.Host
+}
+
+// target says how to renew a connection, as far as is found out soon.
+func (r *refresher) target(ctx context.Context, key tokenstore.Key) (Target, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookPatience)
+	defer cancel()
+	return r.m.cfg.Targets.Target(ctx, key)
 }
 
 // known reports whether a connection is being seen to.

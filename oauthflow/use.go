@@ -45,17 +45,24 @@ func (m *Manager) claimAll(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case key := <-m.claims:
-			h := m.Handle(key)
-			v, err := h.known(ctx)
-			if err != nil || !h.usedLately(time.Now()) || !claimable(v.conn, v.now(), m.cfg.KeepAlive) {
-				continue
-			}
-			_, err = h.update(ctx, func(c *tokenstore.Connection, now time.Time) error { return claim(c, now, m.cfg.KeepAlive) })
+			err := m.claimNow(ctx, key)
 			if err != nil && !errors.Is(err, errMoved) && ctx.Err() == nil {
 				m.log.DebugContext(ctx, "oauthflow: could not note that a connection is used", "definition", key.Definition, "org", key.Org, "error", err)
 			}
 		}
 	}
+}
+
+func (m *Manager) claimNow(ctx context.Context, key tokenstore.Key) error {
+	ctx, cancel := context.WithTimeout(ctx, lookPatience)
+	defer cancel()
+	h := m.Handle(key)
+	v, err := h.known(ctx)
+	if err != nil || !h.usedLately(time.Now()) || !claimable(v.conn, v.now(), m.cfg.KeepAlive) {
+		return err
+	}
+	_, err = h.update(ctx, func(c *tokenstore.Connection, now time.Time) error { return claim(c, now, m.cfg.KeepAlive) })
+	return err
 }
 
 // visitor returns the handle for a look in the background. Where nobody else has

@@ -13,7 +13,7 @@ import (
 // index and be looked at for ever.
 func (r *refresher) visit(ctx context.Context, endpoint breakerKey, key tokenstore.Key) {
 	m := r.m
-	t, err := m.cfg.Targets.Target(ctx, key) // the queue may have been long
+	t, err := r.target(ctx, key) // the queue may have been long
 	switch {
 	case ctx.Err() != nil:
 		return

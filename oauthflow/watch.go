@@ -14,6 +14,11 @@ const changesPage = 500
 // newsPause is how often the store is looked at because it tells of writes.
 const newsPause = 20 * time.Millisecond
 
+// lookPatience bounds what the background asks the store, or a key service, each time.
+// A session that has died without a word would be waited for until the system gives it
+// up, many minutes later.
+const lookPatience = 10 * time.Second
+
 // Run follows the store's change feed until ctx ends or the manager is closed;
 // then it returns nil. While it runs, what is known of a connection may be used
 // without reading the record, for Config.Staleness after each successful look. It
@@ -39,9 +44,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	for {
 		at := time.Now()
 		var err error
-		if position, err = m.follow(ctx, position); err == nil && m.cfg.Also != nil {
-			err = m.cfg.Also(ctx)
-		}
+		position, err = m.look(ctx, position)
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -56,6 +59,17 @@ func (m *Manager) Run(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// look is one look of Run; it returns how far it has come.
+func (m *Manager) look(ctx context.Context, position int64) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookPatience)
+	defer cancel()
+	position, err := m.follow(ctx, position)
+	if err == nil && m.cfg.Also != nil {
+		err = m.cfg.Also(ctx)
+	}
+	return position, err
 }
 
 // rest waits until it is time for the look after the one that began at at. News do
