@@ -53,7 +53,8 @@ type listener struct {
 	// good for some minutes only. Nil: it stays as it is.
 	before func(context.Context, *pgx.ConnConfig) error
 	log    *slog.Logger
-	// patience bounds everything that is waited for but a notification.
+	// patience bounds everything that is waited for but a notification, and a server:
+	// for each address of one there is cfg's ConnectTimeout.
 	patience time.Duration
 
 	mu     sync.Mutex
@@ -79,6 +80,9 @@ func newListener(db *DB, o options) (*listener, error) {
 	}
 	if cfg.ValidateConnect == nil { // a standby does not listen
 		cfg.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
+	if cfg.ConnectTimeout == 0 {
+		cfg.ConnectTimeout = connectTimeout
 	}
 	log := o.log
 	if log == nil {
@@ -203,17 +207,13 @@ func (l *listener) listen(ctx context.Context, works func()) error {
 
 // connect returns a session that listens, to which a notification is on its way.
 func (l *listener) connect(ctx context.Context) (*pgx.Conn, error) {
-	var conn *pgx.Conn
-	err := l.bounded(ctx, func(ctx context.Context) (err error) {
-		cfg := l.cfg.Copy()
-		if l.before != nil {
-			if err := l.before(ctx, cfg); err != nil {
-				return err
-			}
+	cfg := l.cfg.Copy()
+	if l.before != nil {
+		if err := l.bounded(ctx, func(ctx context.Context) error { return l.before(ctx, cfg) }); err != nil {
+			return nil, err
 		}
-		conn, err = pgx.ConnectConfig(ctx, cfg)
-		return err
-	})
+	}
+	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}

@@ -19,6 +19,10 @@ import (
 // setupTimeout bounds what Open and New do before they return.
 const setupTimeout = 30 * time.Second
 
+// connectTimeout bounds how long one address of a server is waited for. One that is
+// switched off does not answer at all, and those after it are asked only then.
+const connectTimeout = 5 * time.Second
+
 // execMode is pgx's parameter of a URL that says how statements are sent.
 const execMode = "default_query_exec_mode"
 
@@ -89,7 +93,8 @@ func apply(opts []Option) options {
 //
 // and brings its schema up to date. The url is what pgxpool takes, keyword/value
 // form and the PG… environment variables included. Where several hosts are named,
-// or a name has several addresses, the primary is found.
+// or a name has several addresses, the primary is found; each is waited for as long as
+// connect_timeout says, by default 5 seconds.
 //
 // With default_query_exec_mode=cache_statement in it, what is read is prepared once
 // in each session, and a record is read several times as fast. Not through PgBouncer in
@@ -114,6 +119,9 @@ func Open(ctx context.Context, url string, opts ...Option) (*DB, error) {
 	cfg.ConnConfig.DescriptionCacheCapacity = 0
 	if cfg.ConnConfig.ValidateConnect == nil {
 		cfg.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
+	if cfg.ConnConfig.ConnectTimeout == 0 {
+		cfg.ConnConfig.ConnectTimeout = connectTimeout
 	}
 	if cfg.PingTimeout == 0 {
 		cfg.PingTimeout = endPatience
