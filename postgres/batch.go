@@ -83,7 +83,7 @@ func (b *batch) read(t *tx) (ready []*job, err error) {
 			others = append(others, j)
 		}
 	}
-	tell(others, errAlone)
+	tell(others, errLocked)
 	return ready, nil
 }
 

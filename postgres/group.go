@@ -3,8 +3,11 @@ package postgres
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/bifrost-go/bifrost/internal/sqlstore"
 )
@@ -15,10 +18,17 @@ const (
 	groupsAtOnce = 2
 	// groupLimit bounds how many changes share a transaction.
 	groupLimit = 64
+	// lockBackoff is how long who may not wait for a lock waits before he looks again,
+	// at first, and at most.
+	lockBackoff, lockBackoffMost = 2 * time.Millisecond, 50 * time.Millisecond
 )
 
-// errAlone tells the caller of a change that it has to be a transaction of its own.
-var errAlone = errors.New("postgres: not in a shared transaction")
+// errAlone tells the caller of a change that it has to be a transaction of its own;
+// errLocked says so because somebody else has locked the record.
+var (
+	errAlone  = errors.New("postgres: not in a shared transaction")
+	errLocked = fmt.Errorf("%w: the record is locked", errAlone)
+)
 
 // change runs c as write would, in a transaction that it shares with the changes
 // that wait at the same time: a commit waits for the disk, and each message for the
@@ -36,9 +46,25 @@ func (db *DB) change(ctx context.Context, c sqlstore.Change) error {
 		return err
 	}
 	defer leave()
-	if err := db.group.run(ctx, c); !errors.Is(err, errAlone) {
+	err = db.group.run(ctx, c)
+	// With the only slot nobody waits for a lock.
+	for wait := lockBackoff; cap(db.writers) == 1 && errors.Is(err, errLocked); wait = min(2*wait, lockBackoffMost) {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait/2 + rand.N(wait/2)): //nolint:gosec // spreads retries, no secret
+		}
+		err = db.group.run(ctx, c)
+	}
+	if !errors.Is(err, errAlone) {
 		return err
 	}
+	select {
+	case db.alone <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-db.alone }()
 	return again(ctx, func() error { return db.transaction(ctx, beside, func(t *tx) error { return c.Run(t) }) })
 }
 

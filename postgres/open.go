@@ -41,8 +41,11 @@ type DB struct {
 	// writers holds a value for each transaction, and has room for all connections
 	// of the pool but one: those who wait for a lock must not keep others from reading.
 	writers chan struct{}
-	group   *group
-	news    *listener // nil without Listen
+	// alone is held by changes that cannot share a transaction, which may have to wait
+	// for a lock: what is left of writers is for those that can.
+	alone chan struct{}
+	group *group
+	news  *listener // nil without Listen
 
 	mu     sync.Mutex
 	closed bool
@@ -157,6 +160,7 @@ func New(ctx context.Context, pool *pgxpool.Pool, opts ...Option) (*DB, error) {
 	o := apply(opts)
 	db := &DB{pool: pool, dialect: dialect(o.now), patience: endPatience, mode: pgx.QueryExecModeExec}
 	db.writers = make(chan struct{}, max(1, pool.Config().MaxConns-1))
+	db.alone = make(chan struct{}, max(1, cap(db.writers)/2))
 	db.types.New = func() any { return pgtype.NewMap() }
 	db.group = &group{db: db, atOnce: min(groupsAtOnce, cap(db.writers)), busy: make(map[[4]string]bool)}
 	var err error
