@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 const (
@@ -72,11 +73,11 @@ func newListener(db *DB, o options) (*listener, error) {
 	pool := db.pool.Config()
 	cfg, before := pool.ConnConfig, pool.BeforeConnect
 	if *o.listen != "" {
-		var err error
-		before = nil
-		if cfg, err = pgx.ParseConfig(*o.listen); err != nil { // not with the parser's words, which repeat the url
+		own, err := pgxpool.ParseConfig(*o.listen) // which takes the pool's parameters out
+		if err != nil {                            // not with the parser's words, which repeat the url
 			return nil, errors.New("the URL for Listen cannot be understood; it should look like postgres://user:password@host:5432/database")
 		}
+		cfg, before = own.ConnConfig, nil
 	}
 	if cfg.ValidateConnect == nil { // a standby does not listen
 		cfg.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite

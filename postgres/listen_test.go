@@ -132,6 +132,15 @@ func TestADeafListenerIsSaid(t *testing.T) {
 	assert.NotContains(t, err.Error(), "canary")
 }
 
+// A URL for Listen may be the one that a pool takes.
+func TestListeningWithAPoolsURL(t *testing.T) {
+	url := pgtest.Database(t) + "&pool_max_conns=2"
+	db, err := Open(t.Context(), url, Listen(url))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, db.Close()) }()
+	await(t, db.Tokens().(tokenstore.Notifier).Notify(t.Context()))
+}
+
 func TestWithoutListenNothingIsHeard(t *testing.T) {
 	assert.Nil(t, openTemp(t).Tokens().(tokenstore.Notifier).Notify(t.Context()))
 }
