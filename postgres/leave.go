@@ -46,7 +46,8 @@ func (t *tx) statement(do func(ctx context.Context) error) (err error) {
 }
 
 // cancel has the server cancel a statement that does not come to its end, and calls
-// cut where that does not help.
+// cut where that does not help. A request of which nobody knows where it is may cancel
+// anything that the connection runs later, so then t is the last to use it.
 func (t *tx) cancel(ended <-chan struct{}, cut func()) {
 	select {
 	case <-ended:
@@ -55,14 +56,15 @@ func (t *tx) cancel(ended <-chan struct{}, cut func()) {
 	}
 	ctx, stop := context.WithTimeout(context.WithoutCancel(t.ctx), cancelPatience)
 	defer stop()
-	if err := t.conn.Conn().PgConn().CancelRequest(ctx); err != nil {
-		cut()
-		return
+	err := t.conn.Conn().PgConn().CancelRequest(ctx)
+	if err == nil && ctx.Err() == nil { // it returns nil as well when there was no answer
+		select {
+		case <-ended:
+			<-time.After(cancelDelay)
+			return
+		case <-ctx.Done():
+		}
 	}
-	select {
-	case <-ended:
-		<-time.After(cancelDelay)
-	case <-ctx.Done():
-		cut()
-	}
+	t.spent = true
+	cut()
 }

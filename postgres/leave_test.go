@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -154,6 +155,43 @@ func TestWaitingForALockIsCancelled(t *testing.T) {
 			assert.Equal(t, 3, value(t, db, "n"))
 		})
 	}
+}
+
+// A request to cancel that was not answered may arrive at any time: nobody else gets
+// the session that it is for.
+func TestALateCancelMeetsNobody(t *testing.T) {
+	url := pgtest.Database(t)
+	p := newProxy(t, url)
+	defer p.close()
+	db := openFull(t, p.url, 2)
+	_, err := db.Tokens().Update(t.Context(), keyOf("d"), touch)
+	require.NoError(t, err)
+	direct, err := pgxpool.New(t.Context(), url)
+	require.NoError(t, err)
+	defer direct.Close()
+	holder, err := direct.Begin(t.Context())
+	require.NoError(t, err)
+	defer func() { _ = holder.Rollback(context.Background()) }()
+	_, err = holder.Exec(t.Context(), `SELECT 1 FROM bifrost_connections FOR UPDATE`)
+	require.NoError(t, err)
+
+	p.keepCancels()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- db.write(ctx, func(tx *tx) error { return tx.Lock(`SELECT 1 FROM bifrost_connections {lock}`) })
+	}()
+	var pid int
+	require.Eventually(t, func() bool {
+		return direct.QueryRow(t.Context(), `SELECT pid FROM pg_stat_activity
+			WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&pid) == nil
+	}, 10*time.Second, time.Millisecond)
+	cancel()
+	require.Eventually(t, func() bool { return p.cancelsKept() > 0 }, 10*time.Second, time.Millisecond)
+	require.NoError(t, holder.Rollback(t.Context())) // and the statement succeeds
+	require.NoError(t, <-ended)
+	require.Eventually(t, func() bool { return !slices.Contains(sessions(t, direct), pid) }, 5*time.Second, 10*time.Millisecond)
+	require.NoError(t, db.write(t.Context(), put("n", 1)))
 }
 
 // A server that falls silent: readers leave at once and writers soon, and Close does

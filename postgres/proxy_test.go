@@ -3,6 +3,7 @@ package postgres
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"net"
 	"net/url"
 	"sync"
@@ -19,6 +20,8 @@ type proxy struct {
 	mu     sync.Mutex
 	silent bool
 	lost   []byte
+	keeps  bool // requests to cancel
+	kept   int
 	conns  []net.Conn
 	all    sync.WaitGroup
 }
@@ -82,7 +85,7 @@ func (p *proxy) pass(client, far net.Conn) {
 			}
 			silent, lost := p.mood()
 			losing = losing || lost != nil && bytes.Contains(said, lost)
-			if !silent {
+			if !silent && !p.keepsBack(said) {
 				_, _ = far.Write(said)
 			}
 		case said, ok := <-answer:
@@ -137,6 +140,32 @@ func (p *proxy) lose(text string) {
 	if text != "" {
 		p.lost = []byte(text)
 	}
+}
+
+// keepCancels makes it keep requests to cancel, and the connections they come on.
+func (p *proxy) keepCancels() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.keeps = true
+}
+
+// cancelsKept returns how many requests to cancel it has kept.
+func (p *proxy) cancelsKept() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.kept
+}
+
+// keepsBack reports whether what was said is to be kept.
+func (p *proxy) keepsBack(said []byte) bool {
+	const cancelRequest = 80877102 // after its length
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.keeps || len(said) < 8 || binary.BigEndian.Uint32(said[4:]) != cancelRequest {
+		return false
+	}
+	p.kept++
+	return true
 }
 
 func (p *proxy) close() {

@@ -133,6 +133,8 @@ type tx struct {
 	db   *DB // nil for a migration
 	ctx  context.Context
 	conn *pgxpool.Conn
+	// spent: the connection must not be used again.
+	spent bool
 
 	last  int64                   // provisional position
 	given map[sqlstore.Feed]int64 // how many
@@ -260,7 +262,12 @@ func (t *tx) end() {
 		defer cancel()
 		_, _ = t.conn.Exec(ctx, `ROLLBACK`)
 	}
-	t.conn.Release() // closes it if that failed
+	if t.spent {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), endPatience)
+		defer cancel()
+		_ = t.conn.Conn().Close(ctx)
+	}
+	t.conn.Release() // closes it if it is not as it was
 	if t.db != nil {
 		<-t.db.writers
 	}
