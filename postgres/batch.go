@@ -14,8 +14,9 @@ const (
 	// decides.
 	decidePatience = 200 * time.Millisecond
 	// insertPatience is how long they wait for another process, which has made one of
-	// their new records first.
+	// their new records first; counters are waited for as long as the server lets them.
 	insertPatience = `SELECT set_config('lock_timeout', '1s', true)`
+	usualPatience  = `SELECT set_config('lock_timeout', $1, true)`
 )
 
 // batch is one shared transaction.
@@ -25,6 +26,8 @@ type batch struct {
 	ctx     context.Context // ends when all callers have left
 	stop    context.CancelFunc
 	waiting int // callers who have not; under the group's lock
+	// patience is the server's lock_timeout.
+	patience string
 }
 
 // run runs the transaction and tells everybody how it ended.
@@ -45,7 +48,7 @@ func (b *batch) run() {
 	writing, late := decide(g.take(ready))
 	tell(late, errAlone)
 	if len(writing) > 0 {
-		tell(writing, write(t, writing))
+		tell(writing, b.write(t, writing))
 	}
 }
 
@@ -61,9 +64,9 @@ func tell(jobs []*job, err error) {
 // wait for it alone.
 func (b *batch) read(t *tx) (ready []*job, err error) {
 	p := &pipeline{conn: t.conn.Conn()}
-	for _, statement := range []string{readCommitted, settings, shareLock} {
-		p.add(nil, statement)
-	}
+	p.add(nil, readCommitted)
+	p.add(func(scan sqlstore.Scanner) error { return scan(nil, nil, &b.patience) }, settings)
+	p.add(nil, shareLock)
 	locked := make([]bool, len(b.jobs))
 	for i, j := range b.jobs {
 		p.add(func(sqlstore.Scanner) error { locked[i] = true; return nil }, t.db.text(j.TryLock), j.Args()...)
@@ -137,11 +140,12 @@ func decide(jobs []*job) (writing, late []*job) {
 // write writes what jobs have decided on and commits, in one message. Of new records
 // that two transactions make at once, both begin with the least, so neither waits
 // for one who waits for it.
-func write(t *tx, jobs []*job) error {
+func (b *batch) write(t *tx, jobs []*job) error {
 	ctx, cancel := context.WithTimeout(context.Background(), endPatience)
 	defer cancel()
 	p := &pipeline{conn: t.conn.Conn()}
-	if slices.ContainsFunc(jobs, func(j *job) bool { return !j.exists }) {
+	inserts := slices.ContainsFunc(jobs, func(j *job) bool { return !j.exists })
+	if inserts {
 		p.add(nil, insertPatience)
 	}
 	for _, s := range sorted(jobs) {
@@ -154,6 +158,9 @@ func write(t *tx, jobs []*job) error {
 			args = append(args, position)
 		}
 		p.add(nil, t.db.text(s.Query), args...)
+	}
+	if inserts {
+		p.add(nil, usualPatience, b.patience)
 	}
 	for _, statement := range t.positions(true) {
 		p.add(nil, statement)

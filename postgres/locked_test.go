@@ -66,3 +66,36 @@ func TestThoseWhoWaitForLocksLeaveRoom(t *testing.T) {
 		})
 	}
 }
+
+// New records are not waited for as long as the counters may be, which all wait for:
+// whoever waits for those stays together.
+func TestTheCountersAreWaitedForTogether(t *testing.T) {
+	db := openTemp(t)
+	_, err := db.Tokens().Update(t.Context(), keyOf("old"), touch)
+	require.NoError(t, err)
+	holder, err := db.pool.Begin(t.Context())
+	require.NoError(t, err)
+	release := sync.OnceFunc(func() { assert.NoError(t, holder.Rollback(context.Background())) })
+	defer release()
+	_, err = holder.Exec(t.Context(), `SELECT 1 FROM bifrost_counters FOR UPDATE`)
+	require.NoError(t, err)
+	names := []string{"new", "old"}
+	together(t, db, len(names), func(run func(func())) {
+		for _, name := range names {
+			run(func() {
+				_, err := db.Tokens().Update(t.Context(), keyOf(name), touch)
+				assert.NoError(t, err)
+			})
+		}
+		go func() {
+			defer release()
+			assert.Eventually(t, func() bool { // longer than insertPatience
+				var n int
+				_ = db.pool.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)
+					WHERE NOT granted AND datname = current_database() AND clock_timestamp() - query_start > interval '1.2 s'`).Scan(&n)
+				return n > 0
+			}, 10*time.Second, 10*time.Millisecond)
+		}()
+	})
+	assert.Equal(t, 1, transactions(t, db, names...))
+}

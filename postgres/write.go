@@ -32,7 +32,8 @@ const (
 const (
 	readCommitted = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE`
 	settings      = `SELECT set_config('idle_in_transaction_session_timeout', '15s', true),
-		set_config('synchronous_commit', CASE WHEN current_setting('synchronous_commit') = 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)`
+		set_config('synchronous_commit', CASE WHEN current_setting('synchronous_commit') = 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true),
+		current_setting('lock_timeout')`
 	begin = readCommitted + `; ` + settings + `; `
 )
 
