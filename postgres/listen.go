@@ -22,8 +22,9 @@ const (
 	notify = `SELECT pg_notify('` + channel + `', '')`
 
 	listenPatience = 10 * time.Second
-	// listenCheck is how often a session that hears nothing is asked whether it is
-	// still there.
+	// listenCheck is how long a session may hear nothing before it is tried whether it
+	// still would. One that is alive need not be on the server that is written to now.
+	// What one process sends all others hear, so it is one a minute in all.
 	listenCheck = time.Minute
 	// listenBackoff is how long a lost session stays lost at least, and at most.
 	listenBackoff, listenBackoffMost = 100 * time.Millisecond, 30 * time.Second
@@ -57,6 +58,7 @@ type listener struct {
 	// patience bounds everything that is waited for but a notification, and a server:
 	// for each address of one there is cfg's ConnectTimeout.
 	patience time.Duration
+	check    time.Duration // listenCheck
 
 	mu     sync.Mutex
 	wanted map[chan struct{}]bool
@@ -89,7 +91,7 @@ func newListener(db *DB, o options) (*listener, error) {
 	if log == nil {
 		log = slog.Default()
 	}
-	return &listener{db: db, cfg: cfg, before: before, log: log, patience: listenPatience, wanted: make(map[chan struct{}]bool)}, nil
+	return &listener{db: db, cfg: cfg, before: before, log: log, patience: listenPatience, check: listenCheck, wanted: make(map[chan struct{}]bool)}, nil
 }
 
 // notifications implements tokenstore.Notifier.
@@ -182,31 +184,39 @@ func (l *listener) listen(ctx context.Context, works func()) error {
 		defer cancel()
 		_ = conn.Close(ctx)
 	}()
-	switch heard, err := l.hear(ctx, conn, l.patience); {
-	case err != nil:
+	if err := l.try(ctx, conn); err != nil {
 		return err
-	case !heard:
-		return errDeaf
 	}
 	works()
 	for {
 		l.tell() // the first time of what was written while nobody listened
-		for {
-			heard, err := l.hear(ctx, conn, listenCheck)
-			if err != nil {
-				return err
-			}
-			if heard {
-				break
-			}
-			if err := l.bounded(ctx, conn.Ping); err != nil {
-				return err
-			}
+		heard, err := l.hear(ctx, conn, l.check)
+		if err == nil && !heard {
+			err = l.try(ctx, conn)
+		}
+		if err != nil {
+			return err
 		}
 	}
 }
 
-// connect returns a session that listens, to which a notification is on its way.
+// try returns nil if a session hears what is sent by way of the pool.
+func (l *listener) try(ctx context.Context, conn *pgx.Conn) error {
+	err := l.bounded(ctx, func(ctx context.Context) error {
+		_, err := l.db.pool.Exec(ctx, notify, pgx.QueryExecModeExec)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	heard, err := l.hear(ctx, conn, l.patience)
+	if err == nil && !heard {
+		err = errDeaf
+	}
+	return err
+}
+
+// connect returns a session that listens.
 func (l *listener) connect(ctx context.Context) (*pgx.Conn, error) {
 	cfg := l.cfg.Copy()
 	if l.before != nil {
@@ -219,10 +229,7 @@ func (l *listener) connect(ctx context.Context) (*pgx.Conn, error) {
 		return nil, err
 	}
 	err = l.bounded(ctx, func(ctx context.Context) error {
-		if _, err := conn.Exec(ctx, `LISTEN `+channel, pgx.QueryExecModeSimpleProtocol); err != nil {
-			return err
-		}
-		_, err := l.db.pool.Exec(ctx, notify, pgx.QueryExecModeExec)
+		_, err := conn.Exec(ctx, `LISTEN `+channel, pgx.QueryExecModeSimpleProtocol)
 		return err
 	})
 	if err != nil {

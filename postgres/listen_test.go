@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -130,6 +131,23 @@ func TestADeafListenerIsSaid(t *testing.T) {
 	_, err = Open(t.Context(), pgtest.Database(t), Listen("postgres://u:canary@host:port/x"))
 	require.ErrorContains(t, err, "the URL for Listen")
 	assert.NotContains(t, err.Error(), "canary")
+}
+
+// A session that lives and hears nothing, on a server that used to be the primary say,
+// is found out and replaced.
+func TestAListenerThatGoesDeafIsReplaced(t *testing.T) {
+	url, log := pgtest.Database(t), &text{}
+	p := newProxy(t, url)
+	defer p.close()
+	db, err := Open(t.Context(), url, Listen(p.url), Logger(slog.New(slog.NewTextHandler(log, nil))))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, db.Close()) }()
+	db.news.check, db.news.patience = 50*time.Millisecond, time.Second
+	await(t, db.Tokens().(tokenstore.Notifier).Notify(t.Context()))
+	p.deafen(true)
+	require.Eventually(t, func() bool { return strings.Contains(log.String(), "does not arrive") }, 30*time.Second, time.Millisecond)
+	p.deafen(false)
+	require.Eventually(t, func() bool { return strings.Contains(log.String(), "again") }, 30*time.Second, time.Millisecond)
 }
 
 // A URL for Listen may be the one that a pool takes.

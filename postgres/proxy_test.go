@@ -20,6 +20,7 @@ type proxy struct {
 	mu     sync.Mutex
 	silent bool
 	lost   []byte
+	deaf   bool
 	keeps  bool // requests to cancel
 	kept   int
 	conns  []net.Conn
@@ -97,7 +98,7 @@ func (p *proxy) pass(client, far net.Conn) {
 			switch silent, _ := p.mood(); {
 			case losing:
 				_ = client.Close()
-			case !silent:
+			case !silent && !p.notHeard(said):
 				_, _ = client.Write(said)
 			}
 		}
@@ -140,6 +141,19 @@ func (p *proxy) lose(text string) {
 	if text != "" {
 		p.lost = []byte(text)
 	}
+}
+
+// deafen makes it swallow notifications, which come by themselves, or no longer.
+func (p *proxy) deafen(deaf bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.deaf = deaf
+}
+
+func (p *proxy) notHeard(said []byte) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.deaf && said[0] == 'A'
 }
 
 // keepCancels makes it keep requests to cancel, and the connections they come on.
