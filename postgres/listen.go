@@ -150,12 +150,16 @@ func (l *listener) close() {
 func (l *listener) run(ctx context.Context) {
 	failing, wait := false, listenBackoff
 	for {
+		var worked time.Time
 		err := l.listen(ctx, func() {
 			if failing {
 				l.log.InfoContext(ctx, "postgres: listening for changes again")
 			}
-			failing, wait = false, listenBackoff
+			failing, worked = false, time.Now()
 		})
+		if !worked.IsZero() && time.Since(worked) > l.check {
+			wait = listenBackoff // not where each session is lost at once
+		}
 		if ctx.Err() != nil {
 			return
 		}
