@@ -25,7 +25,8 @@
 // lock is cancelled by the server and rolled back.
 //
 // The database must be the primary: a standby answers with what was true a moment
-// ago, and a refresh token that was used a moment ago must not be used again.
+// ago, and a refresh token that was used a moment ago must not be used again. A primary
+// that is to be replaced is not written to once default_transaction_read_only is on.
 //
 // Connections, definitions and settings have change feeds, whose positions must be
 // in the order of the commits, or a reader would pass over what commits late. A

@@ -14,7 +14,7 @@ import (
 
 // There are two ways to a DB. In the second, whoever asks the pool for another
 // connection while a transaction is open waits for ever, and the pool would prepare
-// statements, read only, in serializable transactions that nobody waits for.
+// statements, in serializable transactions that nobody waits for.
 func TestInTx(t *testing.T) {
 	storetest.Run(t, map[string]func(t *testing.T) storetest.DB{
 		"Open": func(t *testing.T) storetest.DB {
@@ -27,7 +27,7 @@ func TestInTx(t *testing.T) {
 			require.NoError(t, err)
 			cfg.MaxConns = 1
 			maps.Copy(cfg.ConnConfig.RuntimeParams, map[string]string{
-				"default_transaction_isolation": "serializable", "synchronous_commit": "off", "default_transaction_read_only": "on",
+				"default_transaction_isolation": "serializable", "synchronous_commit": "off",
 			})
 			return adopt(t, cfg)
 		},

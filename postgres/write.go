@@ -27,10 +27,11 @@ const (
 	uniqueTries = 3
 )
 
-// A transaction is opened as all of ours are. Who holds locks and falls silent (a
+// A transaction is opened as all of ours are; read only where that is the default, by
+// which a server is kept from being written to that is to be replaced. Who holds locks and falls silent (a
 // suspended machine, a broken network) is cut off after some time.
 const (
-	readCommitted = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE`
+	readCommitted = `BEGIN ISOLATION LEVEL READ COMMITTED`
 	settings      = `SELECT set_config('idle_in_transaction_session_timeout', '15s', true),
 		set_config('synchronous_commit', CASE WHEN current_setting('synchronous_commit') = 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true),
 		current_setting('lock_timeout')`
@@ -103,9 +104,6 @@ func (db *DB) transaction(ctx context.Context, begin string, fn func(t *tx) erro
 	defer t.end() // also if fn panics, or ends its goroutine (t.FailNow in a test)
 	err = t.statement(func(ctx context.Context) error { _, err := t.conn.Exec(ctx, begin); return err })
 	if err != nil {
-		if code(err) == "0A000" { // READ WRITE, during recovery
-			return &sqlstore.ExplainedError{Hint: standby, Err: err}
-		}
 		return explain(err)
 	}
 	if err := fn(t); err != nil {

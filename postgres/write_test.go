@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"sync"
 	"testing"
 	"time"
@@ -79,6 +80,33 @@ func TestTransactionsBringTheirSettings(t *testing.T) {
 		}))
 		commit, isolation, idle := show(func(dest []any, query string, args ...any) error { return db.one(t.Context(), dest, query, args...) })
 		assert.Equal(t, []string{given, "repeatable read", "0"}, []string{commit, isolation, idle})
+	}
+}
+
+// A server that is read only by default is kept from being written to by its operator.
+func TestAReadOnlyServerIsNotWrittenTo(t *testing.T) {
+	url := pgtest.Database(t)
+	fenced := map[string]string{"default_transaction_read_only": "on"}
+	cfg, err := pgxpool.ParseConfig(url)
+	require.NoError(t, err)
+	maps.Copy(cfg.ConnConfig.RuntimeParams, fenced)
+	pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
+	require.NoError(t, err)
+	defer pool.Close()
+	require.ErrorContains(t, Migrate(t.Context(), pool), standby)
+	require.NoError(t, adopt(t, url, nil).Close())
+
+	db := adopt(t, url, fenced)
+	_, err = db.Tokens().Load(t.Context(), keyOf("d"))
+	require.NoError(t, err)
+	for name, write := range map[string]func(ctx context.Context) error{
+		"shared": func(ctx context.Context) error { _, err := db.Tokens().Update(ctx, keyOf("d"), touch); return err },
+		"alone":  func(ctx context.Context) error { return db.Tokens().AddEvents(ctx, tokenstore.Event{Kind: "k"}) },
+		"in a transaction": func(ctx context.Context) error {
+			return db.InTx(ctx, func(ctx context.Context) error { return db.Tokens().AddEvents(ctx, tokenstore.Event{Kind: "k"}) })
+		},
+	} {
+		require.ErrorContains(t, write(t.Context()), standby, name)
 	}
 }
 
