@@ -22,10 +22,20 @@ const (
 	lastPause  = 30 * time.Second
 )
 
-// repeat calls try until it succeeds, is refused by the record, or ctx ends.
+// How long one try may take, at least and at most. A session of the store that has died
+// without a word, or a key service that hangs, would be waited for all the time there
+// is, and with it goes what only this process has.
+const (
+	shortestTry = time.Second
+	longestTry  = 10 * time.Second
+)
+
+// repeat calls try until it succeeds, is refused by the record, or ctx ends. A try has
+// half of what is left until then. One that was given up may have been written, as
+// any that failed.
 func repeat(ctx context.Context, try func(context.Context) error) error {
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		err := try(ctx)
+		err := once(ctx, try)
 		if err == nil || errors.Is(err, errMoved) || errors.Is(err, errApart) {
 			return err
 		}
@@ -33,6 +43,17 @@ func repeat(ctx context.Context, try func(context.Context) error) error {
 			return err
 		}
 	}
+}
+
+// once is one try of repeat.
+func once(ctx context.Context, try func(context.Context) error) error {
+	limit := longestTry
+	if end, ok := ctx.Deadline(); ok {
+		limit = min(limit, max(shortestTry, time.Until(end)/2))
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return try(ctx)
 }
 
 // record writes an outcome, and goes on trying beside if the store does not take

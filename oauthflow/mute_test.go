@@ -2,6 +2,8 @@ package oauthflow_test
 
 import (
 	"context"
+	"net/http"
+	"net/url"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -9,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/bifrost-go/bifrost/oauthflow"
 	"github.com/bifrost-go/bifrost/tokenstore"
 )
 
@@ -17,6 +20,7 @@ import (
 type mute struct {
 	tokenstore.Store
 	silent atomic.Bool
+	writes atomic.Bool // what is to be written is, although it has no answer
 }
 
 func (q *mute) wait(ctx context.Context) error {
@@ -34,6 +38,23 @@ func (q *mute) Changes(ctx context.Context, after int64, limit int) ([]tokenstor
 	return q.Store.Changes(ctx, after, limit)
 }
 
+func (q *mute) Load(ctx context.Context, key tokenstore.Key) (*tokenstore.Connection, error) {
+	if err := q.wait(ctx); err != nil {
+		return nil, err
+	}
+	return q.Store.Load(ctx, key)
+}
+
+func (q *mute) Update(ctx context.Context, key tokenstore.Key, change func(*tokenstore.Connection, time.Time) error) (*tokenstore.Connection, error) {
+	if !q.silent.Load() {
+		return q.Store.Update(ctx, key, change)
+	}
+	if q.writes.Load() {
+		_, _ = q.Store.Update(ctx, key, change)
+	}
+	return nil, q.wait(ctx)
+}
+
 func (q *mute) Due(ctx context.Context, limit int) ([]tokenstore.Key, error) {
 	if err := q.wait(ctx); err != nil {
 		return nil, err
@@ -41,15 +62,71 @@ func (q *mute) Due(ctx context.Context, limit int) ([]tokenstore.Key, error) {
 	return q.Store.Due(ctx, limit)
 }
 
+// muted is a world whose store goes silent on demand.
+func muted(t *testing.T) (*world, *mute) {
+	w := newWorld(t)
+	q := &mute{Store: w.store}
+	w.store = q
+	w.m = w.process()
+	w.connect("g")
+	return w, q
+}
+
+func TestWhatFollowsAReplyOutlivesDeadSessions(t *testing.T) {
+	cases := map[string]struct {
+		silence, answered time.Duration
+		writes            bool
+	}{
+		"within the time to record it": {time.Second, 9 * time.Second, false},
+		"beyond that":                  {15 * time.Second, 11 * time.Second, false},
+		"and it was written":           {time.Second, 9 * time.Second, true},
+		"and it was written long ago":  {15 * time.Second, 11 * time.Second, true},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w, q := muted(t)
+				q.writes.Store(c.writes)
+				pass(2 * time.Hour)
+				w.idp.answer = func(url.Values) (int, string, error) {
+					q.silent.Store(true)
+					time.AfterFunc(c.silence, func() { q.silent.Store(false) })
+					return 0, "", nil
+				}
+				asked := time.Now()
+				w.requireToken(w.m, "AT2")
+				require.LessOrEqual(t, time.Since(asked), c.answered)
+				pass(time.Minute)
+				require.Equal(t, int64(2), w.row().Generation)
+				require.Equal(t, []string{"connected", "refreshed"}, w.events())
+				w.requireToken(w.m, "AT2")
+				require.Equal(t, []string{"g/RT1"}, w.idp.refreshes())
+				require.Empty(t, w.idp.revocations())
+			})
+		})
+	}
+}
+
+func TestAVerdictOutlivesDeadSessions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, q := muted(t)
+		pass(2 * time.Hour)
+		w.idp.answer = func(url.Values) (int, string, error) {
+			q.silent.Store(true)
+			time.AfterFunc(time.Second, func() { q.silent.Store(false) })
+			return http.StatusBadRequest, `{"error":"invalid_grant"}`, nil
+		}
+		_, err := w.token(w.m)
+		problem(t, err, oauthflow.ErrReauthRequired)
+		require.Equal(t, tokenstore.ReauthRequired, w.row().Status)
+	})
+}
+
 func TestTheBackgroundOutlivesDeadSessions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		q := &mute{Store: w.store}
-		w.store = q
-		w.m = w.process()
+		w, q := muted(t)
 		defer follow(w.m)()
 		defer keepFresh(w.m)()
-		w.connect("g")
 		pass(time.Minute)
 		require.True(t, w.m.Following())
 
