@@ -86,9 +86,33 @@ func (h *Handle) NotConnected() error {
 
 // known returns the last reading if it is current, else reads.
 func (h *Handle) known(ctx context.Context) (*view, error) {
-	v := h.last.Load()
-	if v != nil && h.current(v, time.Now()) {
+	if v := h.latest(); v != nil {
 		return v, nil
+	}
+	return h.read(ctx)
+}
+
+// latest returns the last reading if it is current, else nil.
+func (h *Handle) latest() *view {
+	if v := h.last.Load(); v != nil && h.current(v, time.Now()) {
+		return v
+	}
+	return nil
+}
+
+// readPatience is how long a caller for whom there is a token in memory waits for a
+// store that does not answer. One that fails would not keep him from it either.
+const readPatience = 2 * time.Second
+
+// consult is known, for a caller who wants w.
+func (h *Handle) consult(ctx context.Context, t Target, w want) (*view, error) {
+	if v := h.latest(); v != nil {
+		return v, nil
+	}
+	if s, _ := h.remembered(t, w); s != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, readPatience)
+		defer cancel()
 	}
 	return h.read(ctx)
 }

@@ -142,3 +142,61 @@ func TestTheBackgroundOutlivesDeadSessions(t *testing.T) {
 		require.NotEmpty(t, w.idp.refreshes(), "once a week, whoever asks")
 	})
 }
+
+func TestASilentStoreHidesNoTokenInMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, q := muted(t)
+		w.requireToken(w.m, "AT1")
+		q.silent.Store(true)
+		get := func(m *oauthflow.Manager, patience time.Duration) (string, time.Duration, error) {
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			defer cancel()
+			asked := time.Now()
+			s, err := m.Token(ctx, w.target)
+			if err != nil {
+				return "", time.Since(asked), err
+			}
+			return s.AccessToken().Reveal(), time.Since(asked), nil
+		}
+		for range 3 {
+			token, took, err := get(w.m, 5*time.Second)
+			require.NoError(t, err)
+			require.Equal(t, "AT1", token)
+			require.Equal(t, 2*time.Second, took)
+			pass(time.Minute)
+		}
+		_, took, err := get(w.m, time.Second)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, time.Second, took, "nobody waits longer than he wants to")
+
+		_, took, err = get(w.process(), 5*time.Second)
+		require.ErrorIs(t, err, context.DeadlineExceeded, "nothing is in memory")
+		require.Equal(t, 5*time.Second, took)
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		_, err = w.m.Renew(ctx, w.target, 1)
+		require.ErrorIs(t, err, context.DeadlineExceeded, "the token in memory is the rejected one")
+		pass(time.Hour)
+		_, took, err = get(w.m, 5*time.Second)
+		require.ErrorIs(t, err, context.DeadlineExceeded, "it has ended")
+		require.Equal(t, 5*time.Second, took)
+	})
+}
+
+func TestASilentStoreHidesNoUnsavedToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, q := muted(t)
+		pass(2 * time.Hour)
+		w.idp.answer = func(url.Values) (int, string, error) {
+			q.silent.Store(true)
+			return 0, "", nil
+		}
+		w.requireToken(w.m, "AT2")
+		asked := time.Now()
+		w.requireToken(w.m, "AT2")
+		require.Equal(t, 2*time.Second, time.Since(asked))
+		q.silent.Store(false)
+		pass(time.Minute)
+		require.Equal(t, int64(2), w.row().Generation)
+	})
+}

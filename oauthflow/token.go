@@ -65,7 +65,7 @@ func (m *Manager) token(ctx context.Context, t Target, w want) (*Snapshot, error
 	h, rules := m.Handle(t.Key), rulesOf(m.cfg.Timing, &t.Client.Provider)
 	h.touch(time.Now())
 	for {
-		v, err := h.known(ctx)
+		v, err := h.consult(ctx, t, w)
 		if err != nil {
 			return m.offline(ctx, h, t, w, err)
 		}
@@ -159,19 +159,30 @@ func (m *Manager) offline(ctx context.Context, h *Handle, t Target, w want, caus
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if s, err := h.remembered(t, w); s != nil || err != nil {
+		return s, err
+	}
+	return nil, m.unread(ctx, t, cause)
+}
+
+// remembered returns the token in memory that serves while the store does not
+// answer, or why that does not do. Without one it is (nil, nil).
+func (h *Handle) remembered(t Target, w want) (*Snapshot, error) {
 	v := h.last.Load()
 	if u := h.unsaved.Load(); u != nil && (v == nil || u.p.on(v.conn)) { // else it was overtaken, as far as is known here
 		return u.token(w)
 	}
-	if v != nil {
-		s := v.snapshot(w.slot)
-		if s != nil && s.Usable(time.Now()) && (!w.rejected && !w.force || s.Generation() != w.generation) {
-			if reason, err := Changed(v.conn, t); reason == "" && err == nil {
-				return s, nil
-			}
-		}
+	if v == nil {
+		return nil, nil
 	}
-	return nil, m.unread(ctx, t, cause)
+	s := v.snapshot(w.slot)
+	if s == nil || !s.Usable(time.Now()) || (w.rejected || w.force) && s.Generation() == w.generation {
+		return nil, nil
+	}
+	if reason, err := Changed(v.conn, t); reason == "" && err == nil {
+		return s, nil
+	}
+	return nil, nil
 }
 
 // alarmPause keeps a store that is down from filling the log with every call.
