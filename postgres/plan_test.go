@@ -96,7 +96,7 @@ func TestQueriesUseIndexes(t *testing.T) {
 		return true
 	})
 	for i, query := range queries {
-		if strings.Contains(query, "bifrost_counters") || strings.Contains(query, "bifrost_key_checks") {
+		if strings.HasPrefix(query, "SELECT value FROM bifrost_counters") || strings.Contains(query, "bifrost_key_checks") {
 			continue // as short as they are
 		}
 		requireIndex(t, conn, fmt.Sprint("p", i), db.text(query))
@@ -134,7 +134,7 @@ func requireIndex(t *testing.T, conn *pgx.Conn, name, query string) {
 	require.NoError(t, err, query)
 	plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	require.NoError(t, err, query)
-	text := strings.Join(plan, "\n")
+	text := strings.ReplaceAll(strings.Join(plan, "\n"), "Seq Scan on bifrost_counters", "") // as short as they are
 	assert.NotContains(t, text, "Seq Scan on bifrost_", "%s\n%s", query, text)
 	assert.NotRegexp(t, sorts, text, "%s\n%s", query, text)
 }

@@ -20,15 +20,16 @@ const (
 	definitionColumns = `id, org, name, version, change, body, sealed, deleted, created_at, updated_at, updated_by`
 	definitionVersion = `SELECT version, org, name FROM bifrost_definitions WHERE id = $1`
 	// The condition is the index's, word for word.
-	definitionName    = `SELECT EXISTS (SELECT 1 FROM bifrost_definitions WHERE org = $1 AND name = $2 AND deleted = 0 AND id <> $3)`
-	selectDefinitions = `SELECT ` + definitionColumns + ` FROM bifrost_definitions WHERE change > $1 ORDER BY change LIMIT $2`
-	storeDefinition   = `INSERT INTO bifrost_definitions (` + definitionColumns + `)
+	definitionName  = `SELECT EXISTS (SELECT 1 FROM bifrost_definitions WHERE org = $1 AND name = $2 AND deleted = 0 AND id <> $3)`
+	storeDefinition = `INSERT INTO bifrost_definitions (` + definitionColumns + `)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, {now}, {now}, $9)
 		ON CONFLICT (id) DO UPDATE SET version = excluded.version, change = excluded.change, body = excluded.body,
 			sealed = excluded.sealed, deleted = excluded.deleted, updated_at = excluded.updated_at, updated_by = excluded.updated_by
 		WHERE bifrost_definitions.version = excluded.version - 1
 		RETURNING ` + definitionColumns
 )
+
+var selectDefinitions = `SELECT ` + definitionColumns + ` FROM bifrost_definitions WHERE ` + behind(Definitions) + ` ORDER BY change LIMIT $2`
 
 // definitionDest is where definitionColumns go.
 func definitionDest(d *integrations.DefinitionRecord, change any) []any {

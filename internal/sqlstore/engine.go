@@ -61,6 +61,14 @@ var (
 	Feeds = []Feed{Changes, Definitions, Settings}
 )
 
+// behind is the condition for what was written behind position $1. A reader who is
+// ahead of the counter has it from a history that was lost: with a primary whose last
+// writes were not replicated, or by restoring a backup. He begins anew, or he would
+// miss all that is written until the counter is where he is.
+func behind(f Feed) string {
+	return `change > CASE WHEN $1 > (SELECT value FROM bifrost_counters WHERE name = '` + f.Counter + `') THEN 0 ELSE $1 END`
+}
+
 // Provisional is what positions that are not final are greater than.
 const Provisional = 1 << 62
 

@@ -15,7 +15,6 @@ const (
 
 	selectSettings  = `SELECT ` + settingsColumns + ` FROM bifrost_settings WHERE definition = $1 AND org = $2`
 	settingsVersion = `SELECT version FROM bifrost_settings WHERE definition = $1 AND org = $2`
-	settingsChanges = `SELECT change, definition, org FROM bifrost_settings WHERE change > $1 ORDER BY change LIMIT $2`
 	storeSettings   = `INSERT INTO bifrost_settings (` + settingsColumns + `, change)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, {now}, $8, $9)
 		ON CONFLICT (definition, org) DO UPDATE SET version = excluded.version, entity_id = excluded.entity_id,
@@ -24,6 +23,8 @@ const (
 		WHERE bifrost_settings.version = excluded.version - 1
 		RETURNING ` + settingsColumns
 )
+
+var settingsChanges = `SELECT change, definition, org FROM bifrost_settings WHERE ` + behind(Settings) + ` ORDER BY change LIMIT $2`
 
 // settingsDest is where settingsColumns go.
 func settingsDest(r *integrations.SettingsRecord) []any {

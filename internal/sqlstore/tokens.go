@@ -167,6 +167,9 @@ func (s tokens) Due(ctx context.Context, limit int) ([]tokenstore.Key, error) {
 	return keys, err
 }
 
+var connectionChanges = `SELECT change, definition, org, user_id, account FROM bifrost_connections
+	WHERE ` + behind(Changes) + ` ORDER BY change LIMIT $2`
+
 // Changes implements tokenstore.Store.
 func (s tokens) Changes(ctx context.Context, after int64, limit int) (keys []tokenstore.Key, next int64, err error) {
 	if after < 0 {
@@ -181,8 +184,7 @@ func (s tokens) Changes(ctx context.Context, after int64, limit int) (keys []tok
 		}
 		keys = append(keys, k)
 		return nil
-	}, `SELECT change, definition, org, user_id, account FROM bifrost_connections
-		WHERE change > $1 ORDER BY change LIMIT $2`, after, max(limit, 0))
+	}, connectionChanges, after, max(limit, 0))
 	if err != nil {
 		return nil, after, err
 	}
