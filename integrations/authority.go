@@ -56,7 +56,7 @@ func authorize(d *Definition, old *definition) (authority, error) {
 		d.OAuth.ClientSecret = old.OAuth.ClientSecret
 	}
 	switch {
-	case old.authority.salt == "": // it could not be opened
+	case old.authority.salt == "": // it never opens again
 		return newAuthority(d.OAuth), nil
 	case field == "":
 		return old.authority, nil

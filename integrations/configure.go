@@ -43,6 +43,9 @@ func (r *Registry) SetConfig(ctx context.Context, name string, values map[string
 		return nil, err
 	}
 	_, err = r.setSettings(ctx, d, c.scope.Org, actor, eventConfigured, func(ctx context.Context, s *settings) error {
+		if opensLater(s.fault) {
+			return s.broken(d)
+		}
 		if err := set.replaces(s, d.Config); err != nil {
 			return err
 		}
@@ -67,7 +70,7 @@ func (r *Registry) SetConfig(ctx context.Context, name string, values map[string
 }
 
 // replaces reports whether the change may be written over s. Where the secrets do
-// not open, it must say something about each: those it left out would be lost.
+// not open any more, it must say something about each: those it left out would be lost.
 func (c configChange) replaces(s *settings, fields []ConfigField) error {
 	if s.fault == nil {
 		return nil

@@ -78,7 +78,9 @@ func (r *Registry) Update(ctx context.Context, name, actor string, change func(d
 		switch {
 		case err != nil:
 			return Status{}, err
-		case old.unreadable: // what this version cannot read it must not write over
+		// What this version cannot read it must not write over; nor what is only sealed
+		// for now: no connection would have been made under a new authority.
+		case old.unreadable, old.authority.salt == "" && opensLater(old.fault):
 			return Status{}, old.broken(old.Org)
 		}
 		d := old.withoutSecret()

@@ -93,7 +93,7 @@ func (r *Registry) SetMapping(ctx context.Context, name string, m Mapping, actor
 	}
 	record, err := r.setSettings(ctx, d, m.Org, actor, eventMapped, func(ctx context.Context, s *settings) error {
 		if s.fault != nil { // to seal again what does not open would lose it
-			return &Error{Integration: d.Name, Org: m.Org, Kind: ErrUnavailable, Err: s.fault, Detail: s.fault.Error()}
+			return s.broken(d)
 		}
 		s.record.EntityID, s.record.EntityName = m.EntityID, m.EntityName
 		return r.fits(ctx, d, s, "entity_id")
@@ -117,7 +117,7 @@ func (r *Registry) RemoveMapping(ctx context.Context, name, org, actor string, o
 		case s.record.EntityID == "":
 			return missing
 		case s.fault != nil:
-			return &Error{Integration: d.Name, Org: org, Kind: ErrUnavailable, Err: s.fault, Detail: s.fault.Error()}
+			return s.broken(d)
 		}
 		s.record.EntityID, s.record.EntityName = "", ""
 		return nil

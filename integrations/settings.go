@@ -80,9 +80,29 @@ func (r *Registry) openSettings(ctx context.Context, record SettingsRecord) *set
 	var err error
 	s.secrets, err = r.openSecrets(ctx, record.Sealed, settingsBinding(record.SettingsKey, record.Version))
 	if err != nil {
-		s.fault = fmt.Errorf("secrets of the configuration cannot be opened; check the sealing keys, or give them again: %w", err)
+		s.fault = unopened("what is secret of the configuration", err)
 	}
 	return s
+}
+
+// broken is the error for settings of d that cannot be read.
+func (s *settings) broken(d *definition) error {
+	return &Error{Integration: d.Name, Org: s.record.Org, Kind: ErrUnavailable, Err: s.fault, Detail: s.fault.Error()}
+}
+
+// unopened is the fault of something that is sealed.
+func unopened(what string, err error) error {
+	if opensLater(err) {
+		return fmt.Errorf("%s cannot be opened at the moment; try again later: %w", what, err)
+	}
+	return fmt.Errorf("%s cannot be opened; check the sealing keys, or give it again: %w", what, err)
+}
+
+// opensLater reports whether what cannot be read for a fault may be readable another
+// time, and is lost if it is written over: the key service is away, or a newer version
+// wrote it.
+func opensLater(fault error) bool {
+	return fault != nil && !errors.Is(fault, tokenstore.ErrSealBroken) && !errors.Is(fault, tokenstore.ErrUnknownKey)
 }
 
 // settingsBinding ties sealed values to whose they are and when they were set.

@@ -73,7 +73,7 @@ func (r *Registry) unpack(ctx context.Context, d *definition, record DefinitionR
 	}
 	secrets, err := r.openSecrets(ctx, record.Sealed, definitionBinding(record, record.Version))
 	if err != nil {
-		return fmt.Errorf("its client secret cannot be opened; check the sealing keys, or give it again: %w", err)
+		return unopened("its client secret", err)
 	}
 	if d.OAuth != nil {
 		d.OAuth.ClientSecret = secrets[clientSecret]

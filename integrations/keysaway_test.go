@@ -1,0 +1,111 @@
+package integrations_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bifrost-go/bifrost/integrations"
+	"github.com/bifrost-go/bifrost/tokenstore"
+)
+
+// keyService is a key service that can be away, or not answer as long as anybody waits.
+type keyService struct {
+	tokenstore.AEAD
+	gone, mute atomic.Bool
+	opens      atomic.Int64
+}
+
+func (k *keyService) ask(ctx context.Context) error {
+	if k.mute.Load() {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	if k.gone.Load() {
+		return tokenstore.ErrKeysAway
+	}
+	return nil
+}
+
+func (k *keyService) EncryptWithContext(ctx context.Context, plaintext, associatedData []byte) ([]byte, error) {
+	if err := k.ask(ctx); err != nil {
+		return nil, err
+	}
+	return k.Encrypt(plaintext, associatedData)
+}
+
+func (k *keyService) DecryptWithContext(ctx context.Context, ciphertext, associatedData []byte) ([]byte, error) {
+	k.opens.Add(1)
+	if err := k.ask(ctx); err != nil {
+		return nil, err
+	}
+	return k.Decrypt(ciphertext, associatedData)
+}
+
+// withKeyService is another process on w's stores, whose keys are kept by a service.
+func (w *world) withKeyService(t testing.TB, change ...func(*integrations.Config)) (*world, *keyService) {
+	t.Helper()
+	keys := &keyService{AEAD: w.keys}
+	return w.another(t, append(change, func(c *integrations.Config) { c.Sealer = tokenstore.NewSealer(keys) })...), keys
+}
+
+// Connections outlive a change of their definition while the key service is away: it is
+// refused, since what they were made under would be written over.
+func TestNothingIsChangedWhileTheKeyServiceIsAway(t *testing.T) {
+	for name, mute := range map[string]bool{"refused": false, "no answer": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.create(t, definition("Graph"))
+				w.connect(t, "Graph", "shared", integrations.Global())
+				other, keys := w.withKeyService(t)
+				away := &keys.gone
+				if mute {
+					away = &keys.mute
+				}
+				away.Store(true)
+				describe := func() error {
+					_, err := other.Update(t.Context(), "Graph", "root", func(d *integrations.Definition) error {
+						return d.Merge([]byte(`{"description": "x", "oauth": {"client_secret": "client-secret"}}`))
+					}, integrations.Global())
+					return err
+				}
+				require.ErrorIs(t, describe(), integrations.ErrUnavailable)
+				away.Store(false)
+				pass(11 * time.Second)
+				require.NoError(t, describe())
+				_, err := other.Registry.Get(t.Context(), "Graph", integrations.Global())
+				require.NoError(t, err)
+			})
+		})
+	}
+}
+
+// Nobody is asked to take secrets away that open again in a moment.
+func TestNoConfigurationIsLostWhileTheKeyServiceIsAway(t *testing.T) {
+	w := newWorld(t)
+	d := definition("Graph")
+	d.Config = []integrations.ConfigField{{Key: "a", Type: integrations.ConfigSecret}, {Key: "b", Type: integrations.ConfigSecret}}
+	w.create(t, d)
+	acme := integrations.Org("acme")
+	_, err := w.SetConfig(t.Context(), "Graph", map[string]any{"a": "1", "b": "2"}, "root", acme)
+	require.NoError(t, err)
+	other, keys := w.withKeyService(t)
+	_, err = other.Config(t.Context(), "Graph", integrations.Global())
+	require.NoError(t, err)
+	keys.gone.Store(true)
+	for _, values := range []map[string]any{{"a": "3"}, {"a": nil, "b": nil}} {
+		_, err = other.SetConfig(t.Context(), "Graph", values, "root", acme)
+		require.ErrorIs(t, err, integrations.ErrUnavailable)
+	}
+	keys.gone.Store(false)
+	_, err = other.SetConfig(t.Context(), "Graph", map[string]any{"a": "3"}, "root", acme)
+	require.NoError(t, err)
+	list, err := other.Config(t.Context(), "Graph", acme)
+	require.NoError(t, err)
+	require.True(t, list[1].Set)
+}
