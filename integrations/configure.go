@@ -178,10 +178,7 @@ func (r *Registry) setSettings(ctx context.Context, d *definition, org, actor, k
 		if record, err = r.sealSettings(ctx, s, actor); err != nil {
 			return record, err
 		}
-		position, err := r.known(ctx)
-		if err != nil {
-			return record, err
-		}
+		position := r.known()
 		err = r.cfg.InTx(ctx, func(ctx context.Context) error {
 			if err := r.remains(ctx, d, position); err != nil {
 				return err

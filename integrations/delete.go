@@ -84,10 +84,7 @@ func (r *Registry) DeleteOrg(ctx context.Context, org, actor string, also func(c
 		if err := r.sync(ctx); err != nil {
 			return Removal{}, r.unread(ctx, "", org, err)
 		}
-		position, err := r.known(ctx)
-		if err != nil {
-			return Removal{}, err
-		}
+		position := r.known()
 		prepared, err := r.prepare(ctx, tokenstore.Match{Org: &org}, true)
 		if err != nil {
 			return Removal{}, r.unread(ctx, "", org, err)
@@ -216,15 +213,7 @@ func (r *Registry) remains(ctx context.Context, d *definition, position int64) e
 
 // known returns how far this process has read the feed of definitions: what is
 // known then includes all that was written up to there.
-func (r *Registry) known(ctx context.Context) (position int64, err error) {
-	select {
-	case <-r.feed.turn:
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	}
-	defer func() { r.feed.turn <- struct{}{} }()
-	return r.feed.definitions, nil
-}
+func (r *Registry) known() (position int64) { return r.feed.definitions.Load() }
 
 // since shows see what was written behind position. The feed stays where it is:
 // what is read in a transaction, others wrote into the same commit perhaps, and it

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,7 +15,7 @@ const feedPage = 500
 // feed is how far this process has read the store of definitions.
 type feed struct {
 	turn        chan struct{} // holds one value while nobody reads
-	definitions int64
+	definitions atomic.Int64
 	settings    int64
 	settled     bool // the feed of settings was read to its end, or skipped to there
 }
@@ -28,6 +29,10 @@ func newFeed() *feed {
 // syncPatience is how long a call waits for a store that does not answer, before
 // what is known has to do.
 const syncPatience = 2 * time.Second
+
+// syncLimit is when whoever reads gives up and lets the next one have the turn: a
+// session that dies without a word takes a quarter of an hour to be missed.
+const syncLimit = 10 * time.Second
 
 // upToDate makes sure that this process knows what other processes have changed,
 // as Config.Staleness has it. While the store is away, what is known serves.
@@ -50,9 +55,9 @@ func (r *Registry) upToDate(ctx context.Context) error {
 	return err
 }
 
-// sync reads what has changed in the store of definitions since the last time. It
-// takes nothing of ctx but its end: were that a transaction's, what is read might
-// never be committed.
+// sync reads what has changed in the store of definitions since the last time, within
+// syncLimit. It takes nothing of ctx but its end: were that a transaction's, what is
+// read might never be committed.
 func (r *Registry) sync(ctx context.Context) error {
 	plain, cancel := bare(ctx)
 	defer cancel()
@@ -83,11 +88,11 @@ func (r *Registry) read(ctx context.Context) error {
 	return nil
 }
 
-// bare returns a context that ends after ctx, because of it, and carries none of its
-// values. It has no deadline of its own: that might come first, and a caller's end
-// would look like the store's.
+// bare returns a context that ends after ctx, because of it, or after syncLimit, and
+// carries none of its values. It does not take over ctx's deadline: that might come
+// first here, and a caller's end would look like the store's.
 func bare(ctx context.Context) (context.Context, context.CancelFunc) {
-	plain, cancel := context.WithCancel(context.Background())
+	plain, cancel := context.WithTimeout(context.Background(), syncLimit)
 	stop := context.AfterFunc(ctx, cancel)
 	return plain, func() {
 		stop()
@@ -142,14 +147,14 @@ func (r *Registry) skipSettings(ctx context.Context) error {
 
 func (r *Registry) syncDefinitions(ctx context.Context) error {
 	for {
-		records, next, err := r.cfg.Definitions.Definitions(ctx, r.feed.definitions, feedPage)
+		records, next, err := r.cfg.Definitions.Definitions(ctx, r.feed.definitions.Load(), feedPage)
 		if err != nil {
 			return err
 		}
 		if len(records) > 0 {
 			r.apply(ctx, records)
 		}
-		r.feed.definitions = next
+		r.feed.definitions.Store(next) // known takes it for applied
 		if len(records) < feedPage {
 			return nil
 		}

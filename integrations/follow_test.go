@@ -144,6 +144,42 @@ func (hanging) SettingsChanges(ctx context.Context, after int64, _ int) ([]integ
 	return nil, after, ctx.Err()
 }
 
+// speechless is a store of definitions that can cease to answer reads of its feeds.
+type speechless struct {
+	integrations.Store
+	now atomic.Bool
+}
+
+func (s *speechless) SettingsChanges(ctx context.Context, after int64, limit int) ([]integrations.SettingsKey, int64, error) {
+	if s.now.Load() {
+		<-ctx.Done()
+		return nil, after, ctx.Err()
+	}
+	return s.Store.SettingsChanges(ctx, after, limit)
+}
+
+// A read that is never answered keeps nobody for long, though nobody gave it a limit.
+func TestReadsOfStoreOfDefinitionsAreLimited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &speechless{Store: integrations.NewMemory()}
+		w := newWorld(t, func(c *integrations.Config) { c.Definitions = store })
+		d := definition("Graph")
+		d.Config = []integrations.ConfigField{{Key: "region", Type: integrations.ConfigString}}
+		w.create(t, d)
+		store.now.Store(true)
+		began := time.Now()
+		for range 2 {
+			go func() { _, _ = w.DeleteOrg(context.Background(), "initech", "root", nil) }()
+		}
+		synctest.Wait() // one reads, and one waits for the turn
+		_, err := w.SetConfig(t.Context(), "Graph", map[string]any{"region": "eu"}, "root", integrations.Org("acme"))
+		require.NoError(t, err)
+		_, err = w.DeleteOrg(t.Context(), "acme", "root", nil)
+		require.ErrorIs(t, err, integrations.ErrUnavailable)
+		require.Less(t, time.Since(began), 30*time.Second)
+	})
+}
+
 // Who does not wait for the store hears that, and nothing is said of the store.
 // Who does hears of the store.
 func TestCallersLeaveStoreOfDefinitions(t *testing.T) {
