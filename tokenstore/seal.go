@@ -33,8 +33,8 @@ var ErrKeysAway = errors.New("tokenstore: the key service cannot be asked at the
 //	DecryptWithContext(ctx context.Context, ciphertext, associatedData []byte) ([]byte, error)
 //
 // those are called instead. An error of a service that is away or refuses for a while
-// should wrap [ErrKeysAway], unless it is a net.Error or the context's: any other says
-// that the ciphertext does not open.
+// should wrap [ErrKeysAway], unless it is a net.Error or one of package context's (a
+// gRPC status is neither): any other says that the ciphertext does not open.
 //
 // If it has KeyIDs() []string (newest first), a check row is kept per key; see
 // [Sealer.Verify]. If it has
@@ -88,7 +88,7 @@ func (s *Sealer) Seal(ctx context.Context, plaintext []byte, b Binding) ([]byte,
 }
 
 // Open decrypts what Seal returned for the same place. Errors are ErrSealBroken,
-// ErrUnknownKey or ErrKeysAway, wrapped, or the context's.
+// ErrUnknownKey or ErrKeysAway, wrapped, or the context's, if ctx has ended.
 func (s *Sealer) Open(ctx context.Context, sealed []byte, b Binding) ([]byte, error) {
 	if len(sealed) == 0 || sealed[0] != sealFormat {
 		return nil, fmt.Errorf("%w (%s): a format this version does not know", ErrSealBroken, b.Field)
@@ -103,10 +103,12 @@ func (s *Sealer) Open(ctx context.Context, sealed []byte, b Binding) ([]byte, er
 	switch {
 	case err == nil:
 		return plaintext, nil
-	case errors.Is(err, ErrUnknownKey), errors.Is(err, ErrSealBroken), errors.Is(err, ErrKeysAway),
-		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, ErrUnknownKey), errors.Is(err, ErrSealBroken), errors.Is(err, ErrKeysAway):
 		return nil, fmt.Errorf("%w (%s)", err, b.Field)
-	case errors.As(err, new(net.Error)):
+	case ctx.Err() != nil: // whatever the key service calls it: gRPC has a status of its own
+		return nil, fmt.Errorf("%w (%s): %w", ctx.Err(), b.Field, err)
+	// Nobody but the service's client gave up: Go's timeouts are DeadlineExceeded too.
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.As(err, new(net.Error)):
 		return nil, fmt.Errorf("%w (%s): %w", ErrKeysAway, b.Field, err)
 	default:
 		if unknown := s.unknown(sealed); unknown != nil {

@@ -158,6 +158,17 @@ func (k kms) DecryptWithContext(ctx context.Context, c, ad []byte) ([]byte, erro
 	return k.Decrypt(c, ad)
 }
 
+// remote is a kms that says by itself how a call ended.
+type remote struct{ foreign }
+
+func (r remote) EncryptWithContext(context.Context, []byte, []byte) ([]byte, error) {
+	return nil, r.fault
+}
+
+func (r remote) DecryptWithContext(context.Context, []byte, []byte) ([]byte, error) {
+	return nil, r.fault
+}
+
 func TestSealerTakesAnyAEAD(t *testing.T) {
 	s := tokenstore.NewSealer(foreign{Keyring: ring(t, key(1))})
 	sealed, err := s.Seal(t.Context(), []byte(canary), place)
@@ -182,6 +193,13 @@ func TestSealerUsesTheContext(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 	require.NotErrorIs(t, err, tokenstore.ErrSealBroken, "a call that was given up says nothing about the data")
 
+	// gRPC's word for it is not the context's.
+	status := errors.New("rpc error: code = Canceled desc = context canceled")
+	_, err = tokenstore.NewSealer(remote{foreign{Keyring: ring(t, key(1)), fault: status}}).Reseal(ended, sealed, place, place)
+	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorIs(t, err, status)
+	require.NotErrorIs(t, err, tokenstore.ErrSealBroken)
+
 	s = tokenstore.NewSealer(kms{foreign{Keyring: ring(t, key(1)), fault: errors.New("quota")}})
 	_, err = s.Seal(t.Context(), []byte(canary), place)
 	require.ErrorContains(t, err, "sealing tokens: quota")
@@ -196,6 +214,8 @@ func TestAKeyServiceThatIsAway(t *testing.T) {
 	for name, fault := range map[string]error{
 		"no connection": &url.Error{Op: "Post", URL: "https://kms.example.com", Err: errors.New("connection refused")},
 		"throttled":     fmt.Errorf("%w: too many requests", tokenstore.ErrKeysAway),
+		"slow":          &url.Error{Op: "Post", URL: "https://kms.example.com", Err: context.DeadlineExceeded},
+		"given up":      fmt.Errorf("kms: %w", context.Canceled), // by its client: nobody else did
 	} {
 		t.Run(name, func(t *testing.T) {
 			away := tokenstore.NewSealer(kms{foreign{Keyring: ring(t, key(1)), fault: fault}})
