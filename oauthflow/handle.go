@@ -39,6 +39,7 @@ type view struct {
 	tok   *tokens   // nil without tokens, or if they do not open
 	snap  *Snapshot // of the grant's own access token; nil without one
 	err   error     // why the sealed tokens do not open
+	older *view     // with err: the last one of the same grant whose tokens did
 	at    time.Time // this machine's clock before the reading
 	epoch uint64    // of the handle before the reading
 
@@ -138,33 +139,50 @@ func (h *Handle) read(ctx context.Context) (*view, error) {
 	if seen != nil && c.Generation < seen.conn.Generation && !grantedAt(c).After(grantedAt(seen.conn)) {
 		return nil, errWentBack
 	}
-	return h.publish(ctx, c, at, epoch), nil
+	v := h.publish(ctx, c, nil, at, epoch)
+	if v.err != nil && ctx.Err() != nil {
+		return nil, ctx.Err() // which says nothing about the keys
+	}
+	return v, nil
 }
 
 // update changes the record. The returned view is of the record afterwards; with
 // errMoved, of the record that change refused.
 func (h *Handle) update(ctx context.Context, change func(c *tokenstore.Connection, now time.Time) error) (*view, error) {
+	return h.put(ctx, nil, change)
+}
+
+// put is update by a change that stores tok, which need not be opened then: nobody is
+// kept from tokens in hand by a key service that fails just now.
+func (h *Handle) put(ctx context.Context, tok *tokens, change func(c *tokenstore.Connection, now time.Time) error) (*view, error) {
 	epoch, at := h.epoch.Load(), time.Now()
 	c, err := h.write(ctx, change)
 	if c == nil || err != nil && !errors.Is(err, errMoved) {
 		return nil, err
 	}
-	return h.publish(ctx, c, at, epoch), err
+	if err != nil {
+		tok = nil // something else is stored
+	}
+	return h.publish(ctx, c, tok, at, epoch), err
 }
 
-// publish makes a reading the last one, unless a newer one is known.
-func (h *Handle) publish(ctx context.Context, c *tokenstore.Connection, at time.Time, epoch uint64) *view {
+// publish makes a reading the last one, unless a newer one is known. tok are its
+// tokens; nil if they have to be opened.
+func (h *Handle) publish(ctx context.Context, c *tokenstore.Connection, tok *tokens, at time.Time, epoch uint64) *view {
 	last := h.last.Load()
 	v := &view{conn: c, at: at, epoch: epoch}
-	if c.HasAccessToken || c.HasRefreshToken {
-		if last != nil && last.tok != nil && sameTokens(last.conn, c) {
-			v.tok = last.tok
-		} else {
-			v.tok, v.err = openTokens(ctx, h.m.cfg.Sealer, c)
-		}
+	switch {
+	case !c.HasAccessToken && !c.HasRefreshToken:
+	case tok != nil:
+		v.tok = tok
+	case last != nil && last.tok != nil && sameTokens(last.conn, c):
+		v.tok = last.tok
+	default:
+		v.tok, v.err = openTokens(ctx, h.m.cfg.Sealer, c)
 	}
 	if v.err != nil {
 		v.epoch-- // never current: the key service may only have been away
+		v.older = last.opened(c.GrantID)
 	}
 	if v.tok != nil {
 		v.snap = newSnapshot(c, v.tok, "", at)
@@ -174,6 +192,17 @@ func (h *Handle) publish(ctx context.Context, c *tokenstore.Connection, at time.
 			break
 		}
 		last = h.last.Load()
+	}
+	return v
+}
+
+// opened returns what serves of a grant if nothing newer opens; nil if nothing does.
+func (v *view) opened(grant string) *view {
+	switch {
+	case v == nil || v.conn.GrantID != grant:
+		return nil
+	case v.err != nil:
+		return v.older
 	}
 	return v
 }

@@ -173,6 +173,9 @@ func (f *flight) keep(v *view, p presentation, reply *Reply, err error, sent sto
 func (a *arrival) follows(t *tokens, generation int64, problem *failure) {
 	slot := a.f.want.slot
 	a.tok = t.merge(a.reply, slot, a.asked)
+	if got := a.tok.access[slot]; got != nil {
+		got.generation = generation // as it is when it is read again
+	}
 	a.got = receive(a.reply, a.tok, generation)
 	a.got.slot, a.got.problem = slot != "", problem
 	a.got.kept = bytes.Equal(a.tok.hash(), a.p.tokenHash)
@@ -199,7 +202,7 @@ func (a *arrival) write(ctx context.Context) (*view, error) {
 			}
 			a.got.sealed = sealed
 		}
-		v, err := a.f.h.update(ctx, func(c *tokenstore.Connection, now time.Time) error {
+		v, err := a.f.h.put(ctx, a.tok, func(c *tokenstore.Connection, now time.Time) error {
 			return commit(c, now, a.p, a.got, a.sent.elapsed())
 		})
 		if !errors.Is(err, errMoved) || a.got.generation != a.p.generation+1 || !a.p.replaces(v.conn) {
@@ -215,9 +218,6 @@ func (a *arrival) write(ctx context.Context) (*view, error) {
 // landed returns the token that was just stored.
 func (f *flight) landed(v *view, problem error) (*Snapshot, error) {
 	v.fits.Store(true)
-	if v.err != nil {
-		return nil, unreadable(f.t.Key, reasonSealed, v.err)
-	}
 	slot := f.want.slot
 	s, own := v.snapshot(slot), slot == ""
 	switch {

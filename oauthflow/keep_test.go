@@ -115,3 +115,27 @@ func TestALongRefreshTokenIsKeptWhole(t *testing.T) {
 		require.Equal(t, []string{"g/RT1", long}, w.idp.refreshes())
 	})
 }
+
+// A token keeps the generation it came with, whether it was read or is the one in hand.
+func TestGenerationOfATokenInHandStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.connect("g")
+		pass(2 * time.Hour)
+		w.requireToken(w.m, "AT2")
+		other := w.target
+		other.Access = oauthflow.Access{Scope: "write"}
+		s, err := w.m.Token(context.Background(), other)
+		require.NoError(t, err)
+		require.Equal(t, int64(3), s.Generation())
+		for _, m := range []*oauthflow.Manager{w.m, w.process()} {
+			s, err = m.Token(context.Background(), w.target)
+			require.NoError(t, err)
+			require.Equal(t, "AT2", s.AccessToken().Reveal())
+			require.Equal(t, int64(2), s.Generation())
+		}
+		s, err = w.m.Renew(context.Background(), w.target, 2)
+		require.NoError(t, err)
+		require.Equal(t, "AT4", s.AccessToken().Reveal())
+	})
+}

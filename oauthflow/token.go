@@ -172,6 +172,9 @@ func (h *Handle) remembered(t Target, w want) (*Snapshot, error) {
 	if u := h.unsaved.Load(); u != nil && (v == nil || u.p.on(v.conn)) { // else it was overtaken, as far as is known here
 		return u.token(w)
 	}
+	if v != nil {
+		v = v.opened(v.conn.GrantID)
+	}
 	if v == nil {
 		return nil, nil
 	}
