@@ -20,6 +20,7 @@ import (
 type mute struct {
 	tokenstore.Store
 	silent atomic.Bool
+	reads  atomic.Bool // only writes have no answer
 	writes atomic.Bool // what is to be written is, although it has no answer
 }
 
@@ -39,8 +40,10 @@ func (q *mute) Changes(ctx context.Context, after int64, limit int) ([]tokenstor
 }
 
 func (q *mute) Load(ctx context.Context, key tokenstore.Key) (*tokenstore.Connection, error) {
-	if err := q.wait(ctx); err != nil {
-		return nil, err
+	if !q.reads.Load() {
+		if err := q.wait(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return q.Store.Load(ctx, key)
 }
@@ -198,5 +201,21 @@ func TestASilentStoreHidesNoUnsavedToken(t *testing.T) {
 		q.silent.Store(false)
 		pass(time.Minute)
 		require.Equal(t, int64(2), w.row().Generation)
+	})
+}
+
+// That a caller has left is nothing to be mended.
+func TestWhoLeavesIsNotInTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, q := muted(t)
+		q.reads.Store(true)
+		q.silent.Store(true)
+		w.target.EntityID = "other"
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_, err := w.m.Token(ctx, w.target)
+		require.Equal(t, "entity_changed", problem(t, err, oauthflow.ErrReauthRequired).Reason)
+		require.Error(t, ctx.Err())
+		require.NotContains(t, w.logs.String(), "could not record")
 	})
 }

@@ -220,7 +220,7 @@ func (m *Manager) fits(ctx context.Context, h *Handle, v *view, t Target) error 
 		_, err = h.update(ctx, func(c *tokenstore.Connection, now time.Time) error { return markChanged(c, now, reason) })
 		m.logger(t).WarnContext(ctx, "oauthflow: the definition no longer fits the grant; somebody must connect again", "reason", reason)
 	}
-	if err != nil && !errors.Is(err, errMoved) {
+	if err != nil && !errors.Is(err, errMoved) && ctx.Err() == nil {
 		m.logger(t).WarnContext(ctx, "oauthflow: could not record whether the grant fits its definition", "error", err)
 	}
 	if reason == "" {
