@@ -128,8 +128,7 @@ func TestAVerdictOutlivesDeadSessions(t *testing.T) {
 func TestTheBackgroundOutlivesDeadSessions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, q := muted(t)
-		defer follow(w.m)()
-		defer keepFresh(w.m)()
+		ignore, rest := follow(w.m), keepFresh(w.m)
 		pass(time.Minute)
 		require.True(t, w.m.Following())
 
@@ -139,10 +138,12 @@ func TestTheBackgroundOutlivesDeadSessions(t *testing.T) {
 		q.silent.Store(false)
 		pass(15 * time.Second)
 		require.True(t, w.m.Following())
-		require.Contains(t, w.logs.String(), "change feed cannot be read")
-		require.Contains(t, w.logs.String(), "cannot read which connections are due")
+		ignore() // its looks are many in a week
 		pass(8 * 24 * time.Hour)
 		require.NotEmpty(t, w.idp.refreshes(), "once a week, whoever asks")
+		rest()
+		require.Contains(t, w.logs.String(), "change feed cannot be read")
+		require.Contains(t, w.logs.String(), "cannot read which connections are due")
 	})
 }
 
