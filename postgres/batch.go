@@ -30,11 +30,19 @@ type batch struct {
 	patience string
 }
 
-// run runs the transaction and tells everybody how it ended.
+// run runs the transaction and tells everybody how it ended. Until something is
+// decided, a session that has died without a word must not keep those waiting who come
+// after, however long its own callers would.
 func (b *batch) run() {
 	g := b.group
-	t, err := g.db.acquire(b.ctx)
-	if err != nil { // everybody's fault
+	ctx, cancel := context.WithTimeout(b.ctx, g.db.patience)
+	defer cancel()
+	t, err := g.db.acquire(ctx)
+	switch {
+	case err != nil && ctx.Err() != nil && b.ctx.Err() == nil:
+		tell(b.jobs, errAlone)
+		return
+	case err != nil: // everybody's fault
 		tell(b.jobs, err)
 		return
 	}

@@ -36,7 +36,7 @@ type DB struct {
 	// types are *pgtype.Map, to scan what was read: they remember how to, for one user
 	// at a time.
 	types    sync.Pool
-	patience time.Duration     // endPatience, of reads
+	patience time.Duration     // endPatience, of reads and shared transactions
 	mode     pgx.QueryExecMode // of reads
 	// writers holds a value for each transaction, and has room for all connections
 	// of the pool but one: those who wait for a lock must not keep others from reading.
