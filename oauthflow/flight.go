@@ -27,6 +27,7 @@ type flight struct {
 
 	// Under h.mu.
 	waiters int
+	walker  bool // one of them is the background
 	beside  bool // goes on without waiters
 	sent    bool
 
@@ -80,16 +81,25 @@ func (h *Handle) walk(ctx context.Context, t Target) error {
 	}
 	f := h.depart(t, want{walk: true})
 	f.waiters++
+	f.walker = true
 	h.mu.Unlock()
-	_, err := f.wait(ctx, "")
-	return err
+	select {
+	case <-f.done:
+		return f.err
+	case <-ctx.Done():
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f.walker = false // whoever has joined is somebody to wait with
+	f.part()
+	return ctx.Err()
 }
 
 // quit ends a flight in which the background has nobody to wait with.
 func (f *flight) quit() bool {
 	f.h.mu.Lock()
 	defer f.h.mu.Unlock()
-	if !f.want.walk || f.waiters > 1 || f.beside {
+	if !f.walker || f.waiters > 1 || f.beside {
 		return false
 	}
 	f.leave()
@@ -109,11 +119,16 @@ func (f *flight) wait(ctx context.Context, slot string) (*Snapshot, error) {
 	}
 	f.h.mu.Lock()
 	defer f.h.mu.Unlock()
+	f.part()
+	return nil, ctx.Err()
+}
+
+// part takes leave of one who waited. h.mu is held.
+func (f *flight) part() {
 	if f.waiters--; f.waiters == 0 && !f.beside && !f.sent {
 		f.cancel()
 		f.leave()
 	}
-	return nil, ctx.Err()
 }
 
 // leave lets the next caller start another flight. h.mu is held.

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bifrost-go/bifrost/oauthflow"
+	"github.com/bifrost-go/bifrost/tokenstore"
 )
 
 // holding is a world with a refresh beside, of a token about to end, that is held
@@ -132,5 +133,47 @@ func TestASecondRoundNeedsSomebodyWhoWaits(t *testing.T) {
 			w.requireToken(w.m, "AT4")
 			require.Equal(t, []string{"g/RT1", "g2/RT3"}, w.idp.refreshes())
 		})
+	})
+}
+
+// The background leaves with the process while somebody else's request is served on:
+// who has joined its flight waits for the other process as everybody does.
+func TestTheBackgroundLeavesItsFlightToACaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, f := flaky(t)
+		pass(2 * time.Hour)
+		w.idp.delay = 5 * time.Second
+		other := make(chan string, 1)
+		go func() {
+			s, err := w.process().Token(context.Background(), w.target)
+			if assert.NoError(t, err) {
+				other <- s.AccessToken().Reveal()
+			}
+		}()
+		synctest.Wait()
+		require.NotNil(t, w.row().Attempt)
+
+		_, err := w.store.Update(t.Context(), w.target.Key, func(c *tokenstore.Connection, now time.Time) error {
+			c.DueAt = now
+			return nil
+		})
+		require.NoError(t, err)
+		hold := make(chan struct{})
+		f.set(func(f *faulty) { f.hold, f.held = hold, 1 })
+		stop := keepFresh(w.m)
+		pass(2 * time.Second) // its flight reads the record
+		got := make(chan string, 1)
+		go func() {
+			s, err := w.m.Token(context.Background(), w.target)
+			if assert.NoError(t, err) {
+				got <- s.AccessToken().Reveal()
+			}
+		}()
+		synctest.Wait()
+		stop()
+		close(hold)
+		require.Equal(t, "AT2", <-other)
+		require.Equal(t, "AT2", <-got)
+		require.Len(t, w.idp.refreshes(), 1)
 	})
 }
