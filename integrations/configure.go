@@ -171,6 +171,9 @@ func (r *Registry) setSettings(ctx context.Context, d *definition, org, actor, k
 			return record, r.unread(ctx, d.Name, org, err)
 		}
 		s := r.openSettings(ctx, record)
+		if err := ctx.Err(); err != nil {
+			return record, err
+		}
 		s.values, s.secrets = maps.Clone(s.values), maps.Clone(s.secrets)
 		if err := change(ctx, s); err != nil {
 			return record, err

@@ -161,8 +161,12 @@ func (r *Registry) syncDefinitions(ctx context.Context) error {
 	}
 }
 
-// apply puts stored definitions, as they are now, into the set.
+// apply puts stored definitions, as they are now, into the set. What it finds is
+// everybody's, so it does not end with one caller's ctx; others wait for it, so all of
+// them together take no longer than one may. The rest is opened when it is needed.
 func (r *Registry) apply(ctx context.Context, records []DefinitionRecord) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), openLimit)
+	defer cancel()
 	changed := make(map[string]*definition, len(records))
 	for _, record := range records {
 		var d *definition // nil: deleted

@@ -2,11 +2,14 @@ package integrations_test
 
 import (
 	"context"
+	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/bifrost-go/bifrost/integrations"
@@ -108,4 +111,85 @@ func TestNoConfigurationIsLostWhileTheKeyServiceIsAway(t *testing.T) {
 	list, err := other.Config(t.Context(), "Graph", acme)
 	require.NoError(t, err)
 	require.True(t, list[1].Set)
+}
+
+// A key service that does not answer is waited for once, however much is sealed, and is
+// left alone for a while then. What was not tried meanwhile is, once somebody needs it.
+func TestMuteKeyServiceIsWaitedForOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		for i := range 30 {
+			w.create(t, definition(fmt.Sprint("Graph", i)))
+		}
+		other, keys := w.withKeyService(t)
+		keys.mute.Store(true)
+		began := time.Now()
+		_, err := other.Registry.Get(t.Context(), "Graph0", integrations.Global())
+		require.ErrorIs(t, err, integrations.ErrUnavailable)
+		require.Equal(t, 10*time.Second, time.Since(began))
+		asked := keys.opens.Load()
+		_, err = other.Registry.Get(t.Context(), "Graph0", integrations.Global())
+		require.ErrorIs(t, err, integrations.ErrUnavailable)
+		require.Equal(t, asked, keys.opens.Load())
+		require.Equal(t, 10*time.Second, time.Since(began))
+
+		began = time.Now()
+		_, err = other.List(t.Context(), integrations.Global())
+		require.NoError(t, err)
+		require.LessOrEqual(t, time.Since(began), 2*time.Second)
+
+		keys.mute.Store(false)
+		pass(10 * time.Second)
+		list, err := other.List(t.Context(), integrations.Global())
+		require.NoError(t, err)
+		broken := 0
+		for _, st := range list {
+			if st.Broken {
+				broken++
+			}
+		}
+		require.Equal(t, 1, broken, "what was tried last")
+		_, err = other.Registry.Get(t.Context(), "Graph0", integrations.Global())
+		require.ErrorIs(t, err, integrations.ErrNotConnected)
+	})
+}
+
+// Callers wait for a key service as long as they like, and ask it once.
+func TestCallersLeaveTheKeyService(t *testing.T) {
+	acme := integrations.Org("acme")
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.create(t, definition("Graph"))
+		d := definition("Code")
+		d.Config = []integrations.ConfigField{{Key: "key", Type: integrations.ConfigSecret}}
+		require.NoError(t, w.Define(d))
+		_, err := w.SetConfig(t.Context(), "Code", map[string]any{"key": "1"}, "root", acme)
+		require.NoError(t, err)
+		other, keys := w.withKeyService(t)
+		require.NoError(t, other.Define(d))
+		keys.gone.Store(true)
+		_, err = other.List(t.Context(), integrations.Global())
+		require.NoError(t, err)
+		pass(10 * time.Second)
+		keys.mute.Store(true)
+		for _, name := range []string{"Graph", "Code"} {
+			asked, began := keys.opens.Load(), time.Now()
+			var callers sync.WaitGroup
+			for range 5 {
+				callers.Go(func() {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+					defer cancel()
+					_, err := other.Registry.Get(ctx, name, acme)
+					assert.ErrorIs(t, err, context.DeadlineExceeded)
+					assert.NotErrorIs(t, err, integrations.ErrUnavailable)
+				})
+			}
+			callers.Wait()
+			require.Equal(t, time.Second, time.Since(began))
+			require.Equal(t, asked+1, keys.opens.Load())
+		}
+		began := time.Now()
+		require.NoError(t, other.Close())
+		require.Zero(t, time.Since(began), "it ends what nobody waits for")
+	})
 }

@@ -82,6 +82,9 @@ type Registry struct {
 	settings promap.Map[SettingsKey, settingsEntry]
 	everSet  everSet
 
+	opening         flights[*definition, *definition]
+	openingSettings flights[settingsText, *settings]
+
 	// What Get found, by what it was asked for. Most calls choose no user, account
 	// or access: theirs is the shorter key, which is found sooner.
 	slots     promap.Map[defName, slot]
@@ -152,7 +155,13 @@ func (r *Registry) Stats() oauthflow.Stats { return r.flows.Stats() }
 
 // Close refuses new refreshes and waits for those under way, a bounded time. It
 // is idempotent.
-func (r *Registry) Close() error { return r.flows.Close() }
+func (r *Registry) Close() error {
+	err := r.flows.Close()
+	limit := time.After(openLimit)
+	r.opening.close(limit)
+	r.openingSettings.close(limit)
+	return err
+}
 
 // Define adds a definition from code. Its id follows from Org and Name, so the
 // connections of earlier runs attach to it. Defining a name twice is an error; a
@@ -241,6 +250,11 @@ func (r *Registry) unwritten(ctx context.Context, name, org string, err error) e
 func (r *Registry) Target(ctx context.Context, key tokenstore.Key) (oauthflow.Target, error) {
 	if err := r.upToDate(ctx); err != nil {
 		return oauthflow.Target{}, r.unread(ctx, "", key.Org, err)
+	}
+	if d := r.defs.Load().byID(key.Definition); d != nil {
+		if _, err := r.again(ctx, d); err != nil {
+			return oauthflow.Target{}, err
+		}
 	}
 	return r.targetOf(ctx, key)
 }

@@ -61,18 +61,31 @@ func (r *Registry) settingsOf(ctx context.Context, definition, org string) (*set
 	default:
 		return nil, nil, fmt.Errorf("integrations: read settings: %w", err)
 	}
-	s := r.openSettings(ctx, record)
-	s.epoch = epoch
-	e.last.Store(s)
+	s, err := r.openingSettings.do(ctx, settingsText{key, record.Version}, func(ctx context.Context) *settings {
+		s := r.openSettings(ctx, record)
+		s.epoch = epoch
+		e.last.Store(s)
+		return s
+	})
+	if err != nil {
+		return nil, nil, err
+	}
 	return e, s, nil
 }
 
-// openSettings unseals a record, as far as it can be. What it finds is everybody's,
-// so it does not end with one caller's ctx.
+// settingsText is what is sealed, of settings.
+type settingsText struct {
+	SettingsKey
+
+	version int64
+}
+
+// openSettings unseals a record, as far as it can be.
 func (r *Registry) openSettings(ctx context.Context, record SettingsRecord) *settings {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), openLimit)
+	ctx, cancel := context.WithTimeout(ctx, openLimit)
 	defer cancel()
-	s := &settings{record: record, opened: time.Now()}
+	s := &settings{record: record}
+	defer func() { s.opened = time.Now() }()
 	if record.Config != nil && json.Unmarshal(record.Config, &s.values) != nil {
 		s.fault = errors.New("the stored configuration has a form that this version does not know")
 		return s
@@ -140,8 +153,15 @@ func (r *Registry) openSecrets(ctx context.Context, sealed []byte, b tokenstore.
 	if sealed == nil {
 		return nil, nil
 	}
+	if err := ctx.Err(); err != nil { // which keys without a service would not mind
+		return nil, fmt.Errorf("%w: %w", tokenstore.ErrKeysAway, err)
+	}
 	text, err := r.cfg.Sealer.Open(ctx, sealed, b)
-	if err != nil {
+	switch {
+	case err == nil:
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return nil, fmt.Errorf("%w: %w", tokenstore.ErrKeysAway, err)
+	default:
 		return nil, err
 	}
 	var form map[string][]byte

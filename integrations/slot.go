@@ -77,7 +77,11 @@ func (r *Registry) bind(ctx context.Context, name string, c *choice) (*bound, er
 	if d == nil {
 		return nil, defs.notFound(name, c.scope)
 	}
-	if d = r.again(ctx, d); d.fault != nil {
+	d, err := r.again(ctx, d)
+	switch {
+	case err != nil:
+		return nil, err
+	case d.fault != nil:
 		return nil, d.broken(c.scope.Org)
 	}
 	if err := d.takes(c); err != nil {

@@ -103,9 +103,13 @@ func (r *Registry) List(ctx context.Context, opts ...Option) ([]Status, error) {
 	if err := r.upToDate(ctx); err != nil {
 		return nil, r.unread(ctx, "", c.scope.Org, err)
 	}
-	defs := r.defs.Load()
+	short, cancel := context.WithTimeout(ctx, syncPatience)
+	defer cancel()
 	var list []Status
-	for _, d := range defs.visible(c.scope) {
+	for _, d := range r.defs.Load().visible(c.scope) {
+		if next, err := r.again(short, d); err == nil { // else it is shown as it is
+			d = next
+		}
 		view := c
 		if d.Org != "" {
 			view.scope = scope.Of(d.Org)
@@ -206,7 +210,8 @@ func (r *Registry) find(ctx context.Context, name string, opts []Option) (*defin
 	if c.scope.Kind == scope.Global && d.Org != "" { // by its id
 		c.scope = scope.Of(d.Org)
 	}
-	return r.again(ctx, d), c, nil
+	d, err = r.again(ctx, d)
+	return d, c, err
 }
 
 // findWhole is find for what belongs to a definition or an organization as a whole.

@@ -27,11 +27,15 @@ const (
 // same, with the reason in fault: its name must not suddenly mean something else,
 // such as the global definition that it stands before.
 func (r *Registry) open(ctx context.Context, record DefinitionRecord) *definition {
-	d := &definition{id: record.ID, source: SourceStored, record: record, restricted: true, opened: time.Now()}
+	d := &definition{id: record.ID, source: SourceStored, record: record, restricted: true}
+	tried := ctx.Err() == nil
 	if d.fault = r.unpack(ctx, d, record); d.fault == nil {
 		d.record.Body, d.record.Sealed = nil, nil // not needed twice
 	}
 	d.Name, d.Org = record.Name, record.Org
+	if tried { // else whoever needs it first tries
+		d.opened = time.Now()
+	}
 	return d
 }
 
@@ -40,17 +44,28 @@ func (r *Registry) open(ctx context.Context, record DefinitionRecord) *definitio
 const openPause = 10 * time.Second
 
 // again opens a definition once more that could not be opened, if that was a while
-// ago.
-func (r *Registry) again(ctx context.Context, d *definition) *definition {
+// ago. Its error is ctx's.
+func (r *Registry) again(ctx context.Context, d *definition) (*definition, error) {
 	if d.fault == nil || time.Since(d.opened) < openPause {
-		return d
+		return d, nil
 	}
-	next := r.open(ctx, d.record)
+	return r.opening.do(ctx, d, func(ctx context.Context) *definition {
+		return r.replace(d, r.open(ctx, d.record))
+	})
+}
+
+// replace puts next, which is made of the same record, in the place of d, and returns
+// what is there then.
+func (r *Registry) replace(d, next *definition) *definition {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	old := r.defs.Load()
-	if old.stored[d.id] != d { // the feed has brought another one, or taken it away
+	switch now := old.stored[d.id]; now {
+	case d:
+	case nil: // the feed has taken it away
 		return d
+	default: // or brought another one
+		return now
 	}
 	stored := maps.Clone(old.stored)
 	stored[d.id] = next
@@ -61,10 +76,9 @@ func (r *Registry) again(ctx context.Context, d *definition) *definition {
 // openLimit bounds how long a key service may take.
 const openLimit = 10 * time.Second
 
-// unpack fills in what the record holds, as far as it can be read. What it finds is
-// everybody's, so it does not end with one caller's ctx.
+// unpack fills in what the record holds, as far as it can be read.
 func (r *Registry) unpack(ctx context.Context, d *definition, record DefinitionRecord) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), openLimit)
+	ctx, cancel := context.WithTimeout(ctx, openLimit)
 	defer cancel()
 	var err error
 	if d.Definition, err = ParseDefinition(record.Body); err != nil {
