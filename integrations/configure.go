@@ -204,7 +204,7 @@ func (r *Registry) setSettings(ctx context.Context, d *definition, org, actor, k
 		case err != nil:
 			return record, r.unwritten(ctx, d.Name, org, err)
 		}
-		if err := r.sync(ctx); err != nil { // it is written; the feed brings it later
+		if err := r.sync(ctx); err != nil && ctx.Err() == nil { // it is written; the feed brings it later
 			r.alarm(ctx, err)
 		}
 		return record, nil

@@ -162,7 +162,7 @@ func (r *Registry) write(ctx context.Context, d Definition, by authority, record
 // written returns the status of a definition that was just stored. That is done: if
 // the store is away by now, the feed brings it later.
 func (r *Registry) written(ctx context.Context, record DefinitionRecord) (Status, error) {
-	if err := r.sync(ctx); err != nil {
+	if err := r.sync(ctx); err != nil && ctx.Err() == nil {
 		r.alarm(ctx, err)
 	}
 	def := r.defs.Load().stored[record.ID]

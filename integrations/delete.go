@@ -237,7 +237,7 @@ func (r *Registry) since(ctx context.Context, position int64, see func(Definitio
 
 // departed makes this process forget what is gone, and begins to revoke it.
 func (r *Registry) departed(ctx context.Context, gone *departed) Removal {
-	if err := r.sync(ctx); err != nil { // what was done is done
+	if err := r.sync(ctx); err != nil && ctx.Err() == nil { // what was done is done
 		r.alarm(ctx, err)
 	}
 	result := Removal{Definitions: gone.definitions}

@@ -203,6 +203,52 @@ func TestCallersLeaveStoreOfDefinitions(t *testing.T) {
 	}
 }
 
+// Nothing is said of the store when only the caller's time is over after a change.
+func TestCallersLeaveAfterAChange(t *testing.T) {
+	acme := integrations.Org("acme")
+	for name, change := range map[string]func(ctx context.Context, w *world) error{
+		"Update": func(ctx context.Context, w *world) error {
+			_, err := w.Update(ctx, "Graph", "root", func(d *integrations.Definition) error {
+				d.Description = "changed"
+				return nil
+			}, integrations.Global())
+			return err
+		},
+		"SetConfig": func(ctx context.Context, w *world) error {
+			_, err := w.SetConfig(ctx, "Graph", map[string]any{"api_key": "key"}, "root", acme)
+			return err
+		},
+		"Delete": func(ctx context.Context, w *world) error {
+			_, err := w.Delete(ctx, "Graph", "root", integrations.Global())
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var log bytes.Buffer
+				store := &speechless{Store: integrations.NewMemory()}
+				w := newWorld(t, func(c *integrations.Config) {
+					c.Definitions, c.Logger = store, slog.New(slog.NewTextHandler(&log, nil))
+					c.InTx = func(ctx context.Context, fn func(context.Context) error) error {
+						defer store.now.Store(true)
+						return fn(ctx)
+					}
+				})
+				w.create(t, configured("Graph"))
+				pass(time.Minute)
+				store.now.Store(false)
+				log.Reset()
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				err := change(ctx, w)
+				require.True(t, err == nil || errors.Is(err, context.DeadlineExceeded), "%v", err)
+				require.True(t, store.now.Load(), "it was written")
+				require.NotContains(t, log.String(), "the store cannot be read")
+			})
+		})
+	}
+}
+
 // Events that are old enough are removed while Run runs.
 func TestEventRetention(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
