@@ -15,6 +15,8 @@ const feedPage = 500
 // feed is how far this process has read the store of definitions.
 type feed struct {
 	turn        chan struct{} // holds one value while nobody reads
+	begun       atomic.Int64  // reads
+	done        int64         // the last of them that was complete
 	definitions atomic.Int64
 	settings    int64
 	settled     bool // the feed of settings was read to its end, or skipped to there
@@ -70,20 +72,27 @@ func (r *Registry) sync(ctx context.Context) error {
 	return nil
 }
 
-// read is sync, in its turn.
+// read is sync, in its turn. A read that began after the call, while it waited, has
+// seen all that it would see: many who wait at once take two reads, not one each.
 func (r *Registry) read(ctx context.Context) error {
+	asked := r.feed.begun.Load()
 	select {
 	case <-r.feed.turn:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	defer func() { r.feed.turn <- struct{}{} }()
+	if r.feed.done > asked {
+		return nil
+	}
+	this := r.feed.begun.Add(1)
 	if err := r.syncSettings(ctx); err != nil {
 		return fmt.Errorf("integrations: follow settings: %w", err)
 	}
 	if err := r.syncDefinitions(ctx); err != nil {
 		return fmt.Errorf("integrations: follow definitions: %w", err)
 	}
+	r.feed.done = this
 	r.synced.Store(true)
 	return nil
 }

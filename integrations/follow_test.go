@@ -5,11 +5,13 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/bifrost-go/bifrost/integrations"
@@ -201,6 +203,49 @@ func TestCallersLeaveStoreOfDefinitions(t *testing.T) {
 			require.Contains(t, log.String(), "the store cannot be read")
 		})
 	}
+}
+
+// distant is a store of definitions whose answers take 100 ms to arrive.
+type distant struct {
+	integrations.Store
+	reads atomic.Int64
+}
+
+func (s *distant) Definitions(ctx context.Context, after int64, limit int) ([]integrations.DefinitionRecord, int64, error) {
+	s.reads.Add(1)
+	list, next, err := s.Store.Definitions(ctx, after, limit)
+	pass(100 * time.Millisecond)
+	return list, next, err
+}
+
+// Many who look at once share a read, but not one that began before they asked.
+func TestReadsOfStoreOfDefinitionsAreShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		one := newWorld(t)
+		store := &distant{Store: one.definitions}
+		other := one.another(t, func(c *integrations.Config) {
+			c.Definitions, c.Logger = store, slog.New(slog.NewTextHandler(&log, nil))
+		})
+		var callers sync.WaitGroup
+		callers.Go(func() {
+			_, err := other.Registry.Get(t.Context(), "Graph", integrations.Global())
+			assert.ErrorIs(t, err, integrations.ErrNotFound)
+		})
+		pass(50 * time.Millisecond)
+		one.create(t, definition("Graph"))
+		began := time.Now()
+		for range 50 {
+			callers.Go(func() {
+				_, err := other.Registry.Get(t.Context(), "Graph", integrations.Global())
+				assert.ErrorIs(t, err, integrations.ErrNotConnected)
+			})
+		}
+		callers.Wait()
+		require.Equal(t, 150*time.Millisecond, time.Since(began))
+		require.EqualValues(t, 2, store.reads.Load())
+		require.Empty(t, log.String())
+	})
 }
 
 // Nothing is said of the store when only the caller's time is over after a change.
