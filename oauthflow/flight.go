@@ -252,7 +252,7 @@ func (f *flight) present(v *view, w want, through *pass) (*Snapshot, error) {
 		return nil, err
 	}
 	p.number = opened.conn.Attempt.Presentations
-	begun := startStopwatch()
+	begun, beginning := startStopwatch(), watch.elapsed()
 
 	// From here on every path records an outcome.
 	ctx, cancel := detached(f.rules.Request - watch.elapsed())
@@ -275,7 +275,7 @@ func (f *flight) present(v *view, w want, through *pass) (*Snapshot, error) {
 		asked := opened.conn.ReadAt.Add(max(0, sent.start.Sub(begun.start)))
 		return f.keep(v, p, reply, err, sent, asked)
 	}
-	return nil, f.failed(p, through, err)
+	return nil, f.failed(p, through, err, beginning)
 }
 
 // refreshRequest presents v's refresh token, for the access token that t is about.
@@ -352,10 +352,13 @@ func (f *flight) isSent() bool {
 	return f.sent
 }
 
-// failed records a request that brought no tokens.
-func (f *flight) failed(p presentation, through *pass, err error) error {
+// failed records a request that brought no tokens. What was not sent for reasons of
+// ours says nothing about the provider: everybody has gone, or most of the time there
+// was went by in the store, which took beginning for the begin.
+func (f *flight) failed(p presentation, through *pass, err error, beginning time.Duration) error {
 	te := asTokenError(err, f.isSent())
-	given := !te.Sent && f.ctx.Err() != nil
+	late := errors.Is(te, errTooLate) && beginning >= f.rules.SendWindow/2
+	given := !te.Sent && (late || f.ctx.Err() != nil)
 	alone := f.want.slot != "" && aboutSlotAlone(te)
 	problem := explain(te, f.t.Client)
 	if !given {
@@ -373,8 +376,13 @@ func (f *flight) failed(p presentation, through *pass, err error) error {
 			return refused(c, now, p, problem)
 		}
 	})
-	if given {
+	switch {
+	case given && f.ctx.Err() != nil:
 		return f.ctx.Err()
+	case given:
+		e := unreadable(f.t.Key, reasonStore, te)
+		e.Message = "the token store takes too long to answer; nothing was sent to the provider"
+		return e
 	}
 	log := f.h.m.logger(f.t).With("class", te.Class, "code", problem.code)
 	switch {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/bifrost-go/bifrost/oauthflow"
 	"github.com/bifrost-go/bifrost/tokenstore"
 )
 
@@ -56,4 +57,45 @@ func TestNothingIsSentWhenTheSendWindowHasPassed(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A store that takes the time there is for the begin is no fault of the provider's.
+func TestAStoreThatIsSlowSpeaksAgainstNoProvider(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		s := &slowBegin{Store: w.store}
+		w.store = s
+		w.m = w.process()
+		all := w.connectOrgs(3)
+		pass(2 * time.Hour)
+		w.idp.dial = func(context.Context) error {
+			pass(200 * time.Millisecond)
+			return nil
+		}
+		for _, target := range all {
+			s.delay = 4900 * time.Millisecond
+			_, err := w.m.Token(t.Context(), target)
+			e := problem(t, err, oauthflow.ErrUnavailable)
+			require.Equal(t, "store_unavailable", e.Reason)
+			require.Contains(t, e.Message, "takes too long")
+			c, err := w.store.Load(t.Context(), target.Key)
+			require.NoError(t, err)
+			require.Equal(t, tokenstore.Active, c.Status)
+			require.Nil(t, c.Attempt)
+			require.Nil(t, c.LastError)
+		}
+		require.Empty(t, w.idp.refreshes())
+		require.Equal(t, []string{"connected", "connected", "connected"}, w.events())
+		require.Zero(t, w.m.Stats().OpenBreakers)
+		_, err := w.m.Token(t.Context(), all[0])
+		require.NoError(t, err, "at once")
+
+		s.delay = 0
+		w.idp.dial = func(context.Context) error {
+			pass(6 * time.Second)
+			return nil
+		}
+		_, err = w.m.Token(t.Context(), all[1])
+		require.Equal(t, "unreachable", problem(t, err, oauthflow.ErrUnavailable).Code, "that is the provider's")
+	})
 }
