@@ -1,8 +1,10 @@
 package integrations_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -192,4 +194,50 @@ func TestCallersLeaveTheKeyService(t *testing.T) {
 		require.NoError(t, other.Close())
 		require.Zero(t, time.Since(began), "it ends what nobody waits for")
 	})
+}
+
+// muteChecks is a token store that does not answer about keys.
+type muteChecks struct{ tokenstore.Store }
+
+func (muteChecks) KeyCheck(ctx context.Context, _ string, _ []byte) (map[string][]byte, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// Wrong keys are complained of only when they are known to be wrong.
+func TestKeysAreBlamedForThemselvesAlone(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(c *integrations.Config, keys *keyService)
+		wrong  bool
+	}{
+		"away":       {func(_ *integrations.Config, keys *keyService) { keys.gone.Store(true) }, false},
+		"mute":       {func(_ *integrations.Config, keys *keyService) { keys.mute.Store(true) }, false},
+		"mute store": {func(c *integrations.Config, _ *keyService) { c.Tokens = muteChecks{c.Tokens} }, false},
+		"wrong": {func(_ *integrations.Config, keys *keyService) {
+			keys.AEAD = keysOf(t, "new")
+		}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var log bytes.Buffer
+				w := newWorld(t)
+				require.NoError(t, w.sealer.Verify(t.Context(), w.store))
+				keys := &keyService{AEAD: w.keys}
+				w = w.another(t, func(c *integrations.Config) {
+					c.Sealer, c.Logger = tokenstore.NewSealer(keys), slog.New(slog.NewTextHandler(&log, nil))
+					tt.change(c, keys)
+				})
+				w.follow(t)
+				pass(100 * time.Second)
+				synctest.Wait()
+				if tt.wrong {
+					require.Contains(t, log.String(), "level=ERROR")
+					require.Contains(t, log.String(), "do not fit")
+					return
+				}
+				require.NotContains(t, log.String(), "level=ERROR")
+				require.Contains(t, log.String(), "cannot be compared")
+			})
+		})
+	}
 }

@@ -205,15 +205,29 @@ func (r *Registry) resealText(ctx context.Context, sealed []byte, from, to token
 	return nil, n, err
 }
 
-// keysEvery is how often a process compares its keys with those of the others.
-const keysEvery = time.Minute
+const (
+	// keysEvery is how often a process compares its keys with those of the others.
+	keysEvery = time.Minute
+	keysLimit = 30 * time.Second // for one comparison
+)
 
 // keepKeys complains, until ctx ends, if the sealing keys were changed under this
 // process: in a roll-out one may be left out.
 func (r *Registry) keepKeys(ctx context.Context) {
 	for pause(ctx, keysEvery) {
-		if err := r.cfg.Sealer.Keep(ctx, r.cfg.Tokens); err != nil && ctx.Err() == nil {
+		err := r.keep(ctx)
+		switch {
+		case err == nil, ctx.Err() != nil:
+		case errors.Is(err, tokenstore.ErrKeyInUse), errors.Is(err, tokenstore.ErrUnknownKey), errors.Is(err, tokenstore.ErrSealBroken):
 			r.cfg.Logger.ErrorContext(ctx, "integrations: the sealing keys of this process do not fit the store's", "error", err)
+		default:
+			r.cfg.Logger.WarnContext(ctx, "integrations: the sealing keys cannot be compared with the store's: it or the key service does not answer", "error", err)
 		}
 	}
+}
+
+func (r *Registry) keep(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, keysLimit)
+	defer cancel()
+	return r.cfg.Sealer.Keep(ctx, r.cfg.Tokens)
 }
