@@ -23,7 +23,7 @@ func (r *Registry) Cancel(ctx context.Context, id string) (*Record, error) {
 	}
 	rec, err = r.cfg.Store.Cancel(ctx, id, Failure{CodeCancelled, "cancelled before it ran to its end"})
 	if err != nil {
-		return nil, stored(err)
+		return nil, stored(ctx, err)
 	}
 	if rec.Status == Cancelling {
 		r.mu.Lock()

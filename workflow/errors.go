@@ -38,9 +38,11 @@ var (
 	ErrBadCursor = errors.New("workflow: bad cursor; use Page.Next of the page before, or an empty one to start")
 )
 
-// stored tells a fault of the store from its answers, and from the caller's leaving.
-func stored(err error) error {
-	if err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+// stored tells a fault of the store from its answers, and from the leaving of the
+// caller, whose ctx is. Without his leaving, DeadlineExceeded is a store that was too slow.
+func stored(ctx context.Context, err error) error {
+	left := ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded))
+	if err == nil || left || errors.Is(err, ErrNotFound) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)

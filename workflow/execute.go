@@ -133,7 +133,8 @@ func (r *Registry) submit(ctx context.Context, d *definition, id string, req Exe
 
 	// From here on the caller's leaving changes nothing: a half stored execution
 	// would be one that nobody knows of.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	whole := context.WithoutCancel(ctx)
+	ctx, cancel := context.WithTimeout(whole, storeTimeout)
 	defer cancel()
 	n := &Record{
 		ID: id, Workflow: d.name, Scope: sc, Input: input, Principal: req.Principal, Key: req.Key, RunAt: req.RunAt,
@@ -144,7 +145,7 @@ func (r *Registry) submit(ctx context.Context, d *definition, id string, req Exe
 			rec, err := r.cfg.Store.Insert(ctx, n, r.cfg.Lease)
 			if err != nil || rec.ID != id {
 				<-r.slots
-				return sameRequest(rec, input, err)
+				return sameRequest(whole, rec, input, err)
 			}
 			r.launch(d, rec.Clone())
 			return rec, nil
@@ -155,7 +156,7 @@ func (r *Registry) submit(ctx context.Context, d *definition, id string, req Exe
 	if err == nil && rec.Status == Pending {
 		r.nudge()
 	}
-	return sameRequest(rec, input, err)
+	return sameRequest(whole, rec, input, err)
 }
 
 // scopeOf decides the scope of an execution: said, else the context's.
@@ -267,11 +268,12 @@ func (r *Registry) isRunning(id string) bool {
 
 // latest reads a record again; if that fails, it returns it as it was as well.
 func (r *Registry) latest(ctx context.Context, rec *Record) (*Record, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	whole := context.WithoutCancel(ctx) // and if it fails, it is not because of the caller
+	ctx, cancel := context.WithTimeout(whole, storeTimeout)
 	defer cancel()
 	now, err := r.cfg.Store.Get(ctx, rec.ID)
 	if err != nil {
-		return rec, stored(err)
+		return rec, stored(whole, err)
 	}
 	return now, nil
 }

@@ -41,7 +41,7 @@ func (r *Registry) Execution(ctx context.Context, id string) (*Record, error) {
 		return nil, ErrNotFound
 	}
 	rec, err := r.cfg.Store.Get(ctx, id)
-	return rec, stored(err)
+	return rec, stored(ctx, err)
 }
 
 // Executions returns executions that match, newest first. An empty cursor starts
@@ -63,7 +63,7 @@ func (r *Registry) Executions(ctx context.Context, f Filter, cursor string) (Pag
 	}
 	items, err := r.cfg.Store.List(ctx, m, cursor, limit+1)
 	if err != nil {
-		return Page{}, stored(err)
+		return Page{}, stored(ctx, err)
 	}
 	page := Page{Items: items}
 	if len(items) > limit {
@@ -81,5 +81,5 @@ func (r *Registry) Logs(ctx context.Context, id string) ([]Log, error) {
 		return nil, nil
 	}
 	lines, err := r.cfg.Store.Logs(ctx, id)
-	return lines, stored(err)
+	return lines, stored(ctx, err)
 }

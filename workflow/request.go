@@ -28,9 +28,9 @@ func (req *ExecuteRequest) check() error {
 }
 
 // sameRequest returns the execution of a key if it was submitted with this input.
-func sameRequest(rec *Record, input json.RawMessage, err error) (*Record, error) {
+func sameRequest(ctx context.Context, rec *Record, input json.RawMessage, err error) (*Record, error) {
 	if err != nil {
-		return nil, stored(err)
+		return nil, stored(ctx, err)
 	}
 	if !sameJSON(rec.Input, input) {
 		return nil, ErrKeyReused
