@@ -39,8 +39,14 @@ func (m *Manager) revoke(key tokenstore.Key, via http.RoundTripper, walk bool) b
 		via, err = m.carrier(ctx, key, p, via)
 	}
 	if err != nil {
-		m.keepSealed(ctx, h, err)
+		m.keepSealed(h, err)
 		return false
+	}
+	if m.ctx.Err() == nil { // else Close is waiting: what is left must do
+		// That opening took its time must not speak against the provider.
+		var end context.CancelFunc
+		ctx, end = detached(m.cfg.Timing.Request)
+		defer end()
 	}
 	through, refused := m.breakers.enter(p.breaker(key), key, false)
 	var a answers
@@ -203,11 +209,13 @@ func (m *Manager) sayRevoked(ctx context.Context, c *tokenstore.Connection, s re
 
 // keepSealed leaves alone for a while what cannot be opened, or carried, by this
 // process: it is kept, since another process, or the next one, may be able to.
-func (m *Manager) keepSealed(ctx context.Context, h *Handle, why error) {
+func (m *Manager) keepSealed(h *Handle, why error) {
+	ctx, cancel := detached(m.cfg.Timing.Record) // opening may have used up what there was
+	defer cancel()
 	m.log.ErrorContext(ctx, "oauthflow: what is to be revoked cannot be sent by this process; it is kept until it can be",
 		"definition", h.key.Definition, "org", h.key.Org, "error", why)
 	pause := sealedPause
-	if errors.Is(why, tokenstore.ErrKeysAway) {
+	if errors.Is(why, tokenstore.ErrKeysAway) || errors.Is(why, context.DeadlineExceeded) {
 		pause = aimlessPatience
 	}
 	pause += share(pause, jitter())

@@ -176,3 +176,45 @@ func TestRevokedSoonAfterTheKeyServiceIsBack(t *testing.T) {
 		require.Equal(t, 1, w.dead())
 	})
 }
+
+// The time that a key service takes is not the provider's.
+func TestOpeningTakesNoTimeFromTheProvider(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, ring := keyedWorld(t)
+		w.provider.Always(oauthtest.Revocation, oauthtest.Do(func(x *oauthtest.Exchange) { x.Wait(3 * time.Second) }))
+		m := w.start(func(c *oauthflow.Config) {
+			c.Sealer = tokenstore.NewSealer(distantKeys{AEAD: ring, opening: func() error {
+				pass(14 * time.Second)
+				return nil
+			}})
+		})
+		w.disconnect(m)
+		pass(25 * time.Second)
+		synctest.Wait()
+		w.requireDone()
+		require.Equal(t, 1, w.dead())
+		require.NotContains(t, w.logs.String(), "did not revoke")
+	})
+}
+
+// A key service that does not answer is away as well, and what it keeps from being
+// revoked is put off like that.
+func TestRevokedSoonAfterTheKeyServiceAnswersAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, ring := keyedWorld(t)
+		w.abandon(w.m)
+		keys := &muteKeys{Keyring: ring.(*tokenstore.Keyring)}
+		keys.silent.Store(true)
+		m := w.start(func(c *oauthflow.Config) { c.Sealer = tokenstore.NewSealer(keys) })
+		defer keepFresh(m)()
+		pass(20 * time.Minute)
+		require.NotNil(t, w.row().Revoking)
+		require.NotContains(t, w.logs.String(), "could not be put off")
+		require.Less(t, time.Until(w.row().DueAt), 5*time.Minute)
+		keys.silent.Store(false)
+		pass(10 * time.Minute)
+		synctest.Wait()
+		w.requireDone()
+		require.Equal(t, 1, w.dead())
+	})
+}
