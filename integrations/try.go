@@ -38,9 +38,9 @@ func (r *Registry) Test(ctx context.Context, name string, opts ...Option) (TestR
 	case in.bound.def.id != d.id: // another of the name has come meanwhile
 		return TestResult{}, &Error{Integration: d.Name, Org: c.scope.Org, Kind: ErrConflict}
 	}
-	ctx, cancel := context.WithTimeout(ctx, testTimeout)
+	limited, cancel := context.WithTimeout(ctx, testTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, d.TestURL, nil)
+	req, err := http.NewRequestWithContext(limited, http.MethodGet, d.TestURL, nil)
 	if err != nil { // its text repeats the URL
 		return TestResult{}, &Error{Integration: d.Name, Org: c.scope.Org, Kind: ErrInvalid, Detail: "test_url is not a URL"}
 	}
@@ -49,7 +49,10 @@ func (r *Registry) Test(ctx context.Context, name string, opts ...Option) (TestR
 	begun := time.Now()
 	res, err := client.Do(req)
 	result := TestResult{Duration: time.Since(begun)}
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil: // nobody knows what would have come
+		return TestResult{}, ctx.Err()
+	case err != nil:
 		r.cfg.Logger.InfoContext(ctx, "integrations: a connection's test got no answer", "integration", d.Name, "org", c.scope.Org, "error", err)
 		return result, nil
 	}
