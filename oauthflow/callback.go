@@ -229,8 +229,15 @@ func (p *pending) check(ctx context.Context, r CallbackRequest) error {
 		return p.fail(CallbackFailed, reasonURLs, "the manager was made without Config.Targets", nil)
 	}
 	var err error
-	if p.target, err = p.m.cfg.Targets.Target(ctx, p.flow.Key); err != nil {
-		return p.fail(CallbackFailed, "definition_gone", "the integration is no longer defined", err)
+	p.target, err = p.m.cfg.Targets.Target(ctx, p.flow.Key)
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, ErrGone):
+		return p.fail(CallbackFailed, reasonDefinitionGone, "the integration is no longer defined", err)
+	default:
+		return p.fail(CallbackFailed, reasonStore, "what is known of the integration cannot be read at the moment; try again", err)
 	}
 	if p.target.EntityID != p.flow.EntityID {
 		return p.fail(CallbackFailed, ReasonEntityChanged, "the tenant was changed meanwhile; start again", nil)
@@ -251,6 +258,9 @@ func (p *pending) check(ctx context.Context, r CallbackRequest) error {
 // sent from: an address that was changed meanwhile must not get it.
 func (p *pending) open(ctx context.Context) error {
 	sealed, err := openFlow(ctx, p.m.cfg.Sealer, p.flow)
+	if err != nil && ctx.Err() != nil { // which says nothing about the keys
+		return ctx.Err()
+	}
 	if errors.Is(err, tokenstore.ErrUnknownKey) { // removed a moment ago: flows are not sealed again
 		return p.fail(CallbackFailed, reasonSealed, "the sealing keys were changed meanwhile; start again", err)
 	}
