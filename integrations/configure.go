@@ -178,7 +178,7 @@ func (r *Registry) setSettings(ctx context.Context, d *definition, org, actor, k
 		if err := change(ctx, s); err != nil {
 			return record, err
 		}
-		if record, err = r.sealSettings(ctx, s, actor); err != nil {
+		if record, err = r.sealSettings(ctx, d, s, actor); err != nil {
 			return record, err
 		}
 		position := r.known()
@@ -212,7 +212,7 @@ func (r *Registry) setSettings(ctx context.Context, d *definition, org, actor, k
 }
 
 // sealSettings makes a record of changed settings.
-func (r *Registry) sealSettings(ctx context.Context, s *settings, actor string) (SettingsRecord, error) {
+func (r *Registry) sealSettings(ctx context.Context, d *definition, s *settings, actor string) (SettingsRecord, error) {
 	record := s.record
 	record.UpdatedBy, record.Config = actor, nil
 	if len(s.values) > 0 {
@@ -225,7 +225,7 @@ func (r *Registry) sealSettings(ctx context.Context, s *settings, actor string) 
 	var err error
 	record.Sealed, err = r.sealSecrets(ctx, s.secrets, settingsBinding(record.SettingsKey, record.Version+1))
 	if err != nil {
-		return record, fmt.Errorf("integrations: seal settings: %w", err)
+		return record, r.unsealed(ctx, d.Name, record.Org, fmt.Errorf("integrations: seal settings: %w", err))
 	}
 	return record, nil
 }

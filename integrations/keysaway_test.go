@@ -241,3 +241,43 @@ func TestKeysAreBlamedForThemselvesAlone(t *testing.T) {
 		})
 	}
 }
+
+// What cannot be sealed is not stored, and the cause is a matter of time.
+func TestNothingIsStoredUnsealed(t *testing.T) {
+	global := integrations.Global()
+	for name, do := range map[string]func(t *testing.T, w *world) error{
+		"Create": func(t *testing.T, w *world) error {
+			_, err := w.Create(t.Context(), definition("Other"), "root")
+			return err
+		},
+		"Update": func(t *testing.T, w *world) error {
+			_, err := w.Update(t.Context(), "Graph", "root", func(*integrations.Definition) error { return nil }, global)
+			return err
+		},
+		"SetConfig": func(t *testing.T, w *world) error {
+			_, err := w.SetConfig(t.Context(), "Graph", map[string]any{"api_key": "key"}, "root", global)
+			return err
+		},
+		"Connect": func(t *testing.T, w *world) error {
+			_, err := w.Connect(t.Context(), "Graph", integrations.ConnectOptions{Principal: "alice"}, global)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w, keys := newWorld(t).withKeyService(t)
+				w.create(t, configured("Graph"))
+				keys.gone.Store(true)
+				err := do(t, w)
+				require.ErrorIs(t, err, integrations.ErrUnavailable)
+				require.ErrorContains(t, err, "the service that holds the sealing keys cannot be asked")
+				if name == "Connect" {
+					return // it waits as long as its caller
+				}
+				keys.gone.Store(false)
+				keys.mute.Store(true)
+				require.ErrorIs(t, do(t, w), integrations.ErrUnavailable)
+			})
+		})
+	}
+}

@@ -3,6 +3,7 @@ package integrations
 import (
 	"context"
 	"errors"
+	"net"
 	"time"
 
 	"github.com/bifrost-go/bifrost/internal/scope"
@@ -39,9 +40,12 @@ func (r *Registry) Connect(ctx context.Context, name string, o ConnectOptions, o
 		return nil, &Error{Integration: d.Name, Org: c.scope.Org, Kind: ErrInvalid, Detail: err.Error(), Err: err}
 	}
 	started, err := r.flows.Start(ctx, r.target(d, e, c.key(d)), oauthflow.StartOptions{Principal: o.Principal, ReturnTo: o.ReturnTo})
+	var conn *oauthflow.ConnectionError
 	switch {
 	case errors.Is(err, oauthflow.ErrGone):
 		return nil, &Error{Integration: d.Name, Org: c.scope.Org, Kind: ErrNotFound, Detail: "somebody has deleted it meanwhile"}
+	case !errors.As(err, &conn) && (errors.Is(err, tokenstore.ErrKeysAway) || errors.As(err, new(net.Error))): // of a store's, conn tells
+		return nil, r.unsealed(ctx, d.Name, c.scope.Org, err)
 	case err != nil:
 		return nil, r.wrap(d, c, err)
 	}

@@ -231,6 +231,17 @@ func (r *Registry) unread(ctx context.Context, name, org string, err error) erro
 	return &Error{Integration: name, Org: org, Kind: ErrUnavailable, Err: err, Detail: "the store cannot be read"}
 }
 
+// unsealed is the error for what could not be sealed, and so is not stored. Keys in
+// memory always seal.
+func (r *Registry) unsealed(ctx context.Context, name, org string, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	r.cfg.Logger.ErrorContext(ctx, "integrations: the key service does not seal", "integration", name, "org", org, "error", err)
+	return &Error{Integration: name, Org: org, Kind: ErrUnavailable, Err: err,
+		Detail: "the service that holds the sealing keys cannot be asked at the moment, and nothing was stored; try again later"}
+}
+
 // unwritten is the error for a change that a store has not confirmed. Its answers,
 // and ours within a transaction, stay what they are.
 func (r *Registry) unwritten(ctx context.Context, name, org string, err error) error {

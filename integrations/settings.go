@@ -146,6 +146,8 @@ func (r *Registry) sealSecrets(ctx context.Context, secrets map[string]tokenstor
 	if err != nil {
 		return nil, fmt.Errorf("integrations: encode secrets: %w", err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, openLimit)
+	defer cancel()
 	return r.cfg.Sealer.Seal(ctx, text, b)
 }
 

@@ -111,7 +111,7 @@ func (r *Registry) seal(ctx context.Context, d Definition, by authority, record 
 	record.Body, record.UpdatedBy = body, actor
 	record.Sealed, err = r.sealSecrets(ctx, secrets, definitionBinding(record, record.Version+1))
 	if err != nil {
-		return record, fmt.Errorf("integrations: seal definition: %w", err)
+		return record, r.unsealed(ctx, d.Name, d.Org, fmt.Errorf("integrations: seal definition: %w", err))
 	}
 	return record, nil
 }
