@@ -46,6 +46,7 @@ func (p *pending) exchange() (*Finished, error) {
 	if p.verifier != "" {
 		params.Set("code_verifier", p.verifier)
 	}
+	begun := startStopwatch()
 	ctx, cancel := detached(m.cfg.Timing.Request)
 	defer cancel()
 	key, err := breakerOf(t, "TokenURL")
@@ -80,6 +81,8 @@ func (p *pending) exchange() (*Finished, error) {
 	if err == nil {
 		err = p.store(g, got, sent)
 	}
+	ctx, cancel = m.afterwards(begun)
+	defer cancel()
 	// Once more: whoever deletes the definition from here on finds the connection.
 	if gone := p.gone(ctx); err == nil && gone != nil {
 		switch _, err := m.end(ctx, t, removal{reason: reasonDefinitionGone, revoke: true}); {
@@ -104,6 +107,16 @@ func (p *pending) exchange() (*Finished, error) {
 		Key: p.flow.Key, Name: t.Name, ReturnTo: p.flow.ReturnTo, ExpiredCookie: p.cookie,
 		AccountID: g.accountID, AccountName: g.accountName,
 	}, nil
+}
+
+// afterwards returns a context for what follows a grant that was stored, or not: a
+// provider and a store that are slow have left nothing of the time for the request.
+func (m *Manager) afterwards(begun stopwatch) (context.Context, context.CancelFunc) {
+	limit := m.cfg.Timing.Record
+	if m.ctx.Err() != nil { // as long as Close waits, at least
+		limit = min(limit, m.cfg.Timing.Request+m.cfg.Timing.Record+time.Second-begun.elapsed())
+	}
+	return detached(limit)
 }
 
 // late ends a flow whose grant could not be stored before somebody else
