@@ -68,10 +68,14 @@ func brokenJSON(err error) error {
 	}
 }
 
-// decodeForm returns nil if s does not look like a form. Pairs that are wrongly
-// escaped are left out; the last pair of a cut form is, because its value may be
-// half a token.
+// decodeForm returns nil if s does not look like a form: markup, a JSON value, or
+// nothing that has a plain name. Pairs with other names, or wrongly escaped, are left
+// out: what stands beside a refresh token must not lose it. So is the last pair of a
+// cut form, because its value may be half a token.
 func decodeForm(s string, cut bool) members {
+	if strings.HasPrefix(s, "<") || json.Valid([]byte(s)) {
+		return nil
+	}
 	pairs := strings.Split(s, "&")
 	if cut {
 		pairs = pairs[:len(pairs)-1]
@@ -79,14 +83,9 @@ func decodeForm(s string, cut bool) members {
 	var m members
 	for _, pair := range pairs {
 		name, value, ok := strings.Cut(pair, "=")
-		if pair == "" {
-			continue
-		}
-		if !only(name, "_-.[]") || name == "" {
-			return nil
-		}
-		value, err := url.QueryUnescape(value)
-		if !ok || err != nil {
+		name, badName := url.QueryUnescape(name)
+		value, badValue := url.QueryUnescape(value)
+		if !ok || badName != nil || badValue != nil || name == "" || !only(name, "_-.[]") {
 			continue
 		}
 		raw, err := json.Marshal(value)

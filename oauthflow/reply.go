@@ -190,7 +190,9 @@ func readScopes(raw json.RawMessage) []string {
 func (m members) extra(root string, paths ResponseMapping) map[string]json.RawMessage {
 	extra := make(members, len(m))
 	for name, raw := range m {
-		extra[name] = withoutRefreshTokens(raw)
+		if !strings.HasSuffix(name, "[refresh_token]") { // a form's way to nest
+			extra[name] = withoutRefreshTokens(raw)
+		}
 	}
 	if root != "" {
 		root += "."
