@@ -255,9 +255,10 @@ func (a *answer) unusable(m members, wrong string) *TokenError {
 			e.Detail = "the token reply breaks off"
 		}
 	case m == nil:
-		e.Detail = "the reply is no token reply, it has media type " + a.mediaType()
+		e.Detail = "the reply is no token reply"
 	default:
 		e.Detail = "the token reply is not usable: " + wrong
 	}
+	e.Detail += ", it has media type " + a.mediaType() // {"foo":1} may be anybody's page
 	return e
 }

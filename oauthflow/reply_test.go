@@ -195,17 +195,20 @@ func TestUnusableReplies(t *testing.T) {
 		{name: "half a surrogate", body: `{"access_token":"canary\ud800"}`, detail: "not Unicode"},
 		{name: "case-folded names only", body: `{"Access_Token":"canary","REFRESH_TOKEN":"canary"}`, detail: "no access token"},
 
-		{name: "HTML", mediaType: "text/html; charset=utf-8", body: `<html><a href="/?access_token=canary&b=c">`, detail: "media type text/html"},
-		{name: "garbage", mediaType: "application/octet-stream", body: "\x00\x01canary\xff", detail: "media type application/octet-stream"},
-		{name: "garbage with a hostile media type", mediaType: "canary\u202e<b>", body: "canary", detail: "media type unknown"},
-		{name: "garbage without a media type", mediaType: "", body: "canary", detail: "media type"},
-		{name: "an array", body: `[{"access_token":"canary"}]`, detail: "media type application/json"},
-		{name: "a string", body: `"canary"`, detail: "media type application/json"},
+		{name: "HTML", mediaType: "text/html; charset=utf-8", body: `<html><a href="/?access_token=canary&b=c">`, detail: "no token reply"},
+		{name: "garbage", mediaType: "application/octet-stream", body: "\x00\x01canary\xff", detail: "no token reply"},
+		{name: "garbage with a hostile media type", mediaType: "canary\u202e<b>", body: "canary", detail: "no token reply"},
+		{name: "garbage without a media type", mediaType: "", body: "canary", detail: "no token reply"},
+		{name: "an array", body: `[{"access_token":"canary"}]`, detail: "no token reply"},
+		{name: "a string", body: `"canary"`, detail: "no token reply"},
 		{name: "an array with a form inside", body: `["/?a=b&refresh_token=canary&b=c"]`, detail: "no token reply"},
 		{name: "HTML with a form inside", mediaType: "text/html", body: `<a href="/?a=b&refresh_token=canary&b=c">`, detail: "no token reply"},
 		{name: "form without a plain name", body: "as:x=canary&a+b=canary", detail: "no token reply"},
-		{name: "empty", body: "", detail: "media type application/json"},
+		{name: "empty", body: "", detail: "no token reply"},
 		{name: "broken before the tokens", body: `{canary`, detail: "broken"},
+		{name: "braces that are no JSON, as HTML", mediaType: "text/html", body: `{canary`, detail: "broken"},
+		{name: "JSON that is no token reply, as HTML", mediaType: "text/html", body: `{"foo":"canary"}`, detail: "no access token"},
+		{name: "a pair that is no form, as HTML", mediaType: "text/html", body: `a=canary`, detail: "no access token"},
 		{name: "broken after the access token", body: `{"access_token":"canary","refresh_token":"cana`, detail: "breaks off"},
 		{name: "broken after both", body: `{"access_token":"canary","refresh_token":"canary-R","id_token":"cana`, refresh: "canary-R", detail: "breaks off"},
 		{name: "broken in the middle", body: `{"access_token":"canary","refresh_token":"canary-R",}{`, refresh: "canary-R", detail: "broken"},
@@ -223,6 +226,11 @@ func TestUnusableReplies(t *testing.T) {
 				assert.True(t, e.Sent)
 				assert.Equal(t, 200, e.Status)
 				assert.Contains(t, e.Detail, tt.detail)
+				named, _, _ := strings.Cut(tt.mediaType, ";")
+				if strings.Contains(tt.name, "hostile") || named == "" {
+					named = "unknown"
+				}
+				assert.True(t, strings.HasSuffix(e.Detail, ", it has media type "+named), e.Detail)
 				if tt.refresh == "" {
 					assert.Nil(t, got)
 					return
