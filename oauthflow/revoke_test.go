@@ -1,6 +1,7 @@
 package oauthflow_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -69,7 +70,9 @@ func TestAnotherProcessRevokes(t *testing.T) {
 }
 
 func TestTheDefinitionIsGoneWhenItIsRevoked(t *testing.T) {
-	for name, err := range map[string]error{"gone": fmt.Errorf("x: %w", oauthflow.ErrGone), "nobody knows": errStore} {
+	for name, err := range map[string]error{
+		"gone": fmt.Errorf("x: %w", oauthflow.ErrGone), "nobody knows": errStore, "in time": context.DeadlineExceeded,
+	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newRevokeWorld(t)

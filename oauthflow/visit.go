@@ -3,6 +3,7 @@ package oauthflow
 import (
 	"context"
 	"errors"
+	"net"
 	"time"
 
 	"github.com/bifrost-go/bifrost/tokenstore"
@@ -16,6 +17,9 @@ func (r *refresher) visit(ctx context.Context, endpoint breakerKey, key tokensto
 	t, err := r.target(ctx, key) // the queue may have been long
 	switch {
 	case ctx.Err() != nil:
+		return
+	case passing(err):
+		r.unclear(ctx, key)
 		return
 	case err != nil:
 		r.aimless(ctx, key, err)
@@ -93,6 +97,21 @@ func (r *refresher) aimless(ctx context.Context, key tokenstore.Key, why error) 
 	r.remember(key, aimlessPatience)
 }
 
+// passing reports whether an error of [Targets] says of itself that it will pass: they
+// did not answer in time, their store cannot be reached, or the keys are away.
+func passing(err error) bool {
+	var away net.Error // as context.DeadlineExceeded is
+	return errors.Is(err, tokenstore.ErrKeysAway) || errors.As(err, &away)
+}
+
+// unclear deals with a connection of which nobody can find out just now how to renew
+// it. That is not written down: it is due as soon as one can.
+func (r *refresher) unclear(ctx context.Context, key tokenstore.Key) {
+	if r.write(ctx, key, func(*tokenstore.Connection, time.Time) error { return errMoved }) {
+		r.rest(ctx, key, backgroundPause)
+	}
+}
+
 // putOff writes down when to look again: after pause, and up to as long again.
 func (r *refresher) putOff(ctx context.Context, key tokenstore.Key, rules rules, pause time.Duration) {
 	pause += share(pause, jitter())
@@ -117,8 +136,8 @@ func (r *refresher) later(ctx context.Context, key tokenstore.Key) {
 
 // write writes down when to look again at a connection that is due. Every visit that
 // renews nothing comes by here, so this is where one is found that was removed, and
-// is due because something is still to be revoked: write does that instead, and
-// returns false.
+// is due because something is still to be revoked: write does that instead. The result
+// is false then, and if the store is away, where it rests.
 func (r *refresher) write(ctx context.Context, key tokenstore.Key, do change) bool {
 	removed, due := false, false
 	err := r.step(ctx, key, func(c *tokenstore.Connection, now time.Time) error {
@@ -129,7 +148,7 @@ func (r *refresher) write(ctx context.Context, key tokenstore.Key, do change) bo
 	})
 	if err != nil && !errors.Is(err, errMoved) {
 		r.remember(key, backgroundPause)
-		return true
+		return false
 	}
 	if removed && due { // else somebody was quicker
 		r.revoke(ctx, key)

@@ -3,6 +3,7 @@ package oauthflow_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/url"
 	"testing"
 	"testing/synctest"
@@ -117,6 +118,37 @@ func TestWhatCannotBeRenewedIsNotDue(t *testing.T) {
 	}
 }
 
+// What keeps the background for a while from finding out how to renew a connection is
+// no fault of the connection's: it is renewed as soon as one can.
+func TestWhatCannotBeFoundOutJustNowStaysDue(t *testing.T) {
+	for name, err := range map[string]error{
+		"no answer in time":    fmt.Errorf("x: %w", context.DeadlineExceeded),
+		"their store is away":  fmt.Errorf("x: %w", &net.OpError{Op: "dial", Err: errStore}),
+		"the keys are not had": fmt.Errorf("x: %w", tokenstore.ErrKeysAway),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w, s := newBackground(t)
+				all := w.connectOrgs(3)
+				s.set(func(*oauthflow.Target) error { return err })
+				stop := keepFresh(w.m)
+				pass(7*24*time.Hour + time.Hour)
+				require.Empty(t, w.idp.refreshes())
+				for _, target := range all {
+					c, err := w.store.Load(t.Context(), target.Key)
+					require.NoError(t, err)
+					require.True(t, c.DueAt.Before(time.Now()))
+				}
+				s.set(nil)
+				pass(time.Minute)
+				stop()
+				require.Len(t, w.idp.refreshes(), 3)
+				require.NotContains(t, w.logs.String(), "cannot be renewed in the background")
+			})
+		})
+	}
+}
+
 func TestImportedConnectionsAreWalked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, _ := newBackground(t)
@@ -130,22 +162,30 @@ func TestImportedConnectionsAreWalked(t *testing.T) {
 }
 
 func TestAStoreThatIsAwayIsLeftInPeace(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w, s := newBackground(t)
-		f := &faulty{Store: w.store}
-		w.store = f
-		w.m = w.background(s)
-		w.connectOrgs(10)
-		pass(2 * time.Hour)
-		f.set(func(f *faulty) { f.load, f.update = errStore, errStore })
-		defer keepFresh(w.m)()
-		pass(time.Minute)
-		require.Empty(t, w.idp.refreshes())
-		require.LessOrEqual(t, f.loads, 60)
-		f.set(func(f *faulty) { f.load, f.update = nil, nil })
-		pass(time.Minute)
-		require.Len(t, w.idp.refreshes(), 10)
-	})
+	for name, definitions := range map[string]error{"and nothing else": nil, "with the definitions": errStore} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w, s := newBackground(t)
+				f := &faulty{Store: w.store}
+				w.store = f
+				w.m = w.background(s)
+				w.connectOrgs(10)
+				pass(2 * time.Hour)
+				f.set(func(f *faulty) { f.load, f.update = errStore, errStore })
+				s.set(func(*oauthflow.Target) error { return definitions })
+				stop := keepFresh(w.m)
+				pass(time.Minute)
+				require.Empty(t, w.idp.refreshes())
+				require.LessOrEqual(t, f.loads, 60)
+				f.set(func(f *faulty) { f.load, f.update = nil, nil })
+				s.set(nil)
+				pass(time.Minute)
+				stop()
+				require.Len(t, w.idp.refreshes(), 10)
+				require.NotContains(t, w.logs.String(), "cannot be renewed in the background")
+			})
+		})
+	}
 }
 
 func TestKeepFreshEnds(t *testing.T) {
