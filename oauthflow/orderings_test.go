@@ -84,6 +84,16 @@ func TestOrdering4AVerdictIsSoft(t *testing.T) {
 		require.Empty(t, c.Reason)
 		require.Equal(t, begin, neverRules.decide(c, at(time.Minute), want{}).step)
 	})
+	t.Run("P1 never sent, and an API has rejected the access token", func(t *testing.T) {
+		c := ended()
+		ps, _ := opened(t, neverRules, c, "a")
+		c.ExpiresAt = time.Time{} // as far as anyone knew
+		require.NoError(t, neverRules.tidy(c, at(31*time.Second), want{generation: 7, rejected: true}))
+		require.Equal(t, reauth, neverRules.decide(c, at(time.Minute), want{}).step, "it is not served either")
+		require.NoError(t, notSent(c, at(time.Minute), ps[0]))
+		require.Equal(t, tokenstore.Active, c.Status)
+		require.Equal(t, begin, neverRules.decide(c, at(time.Minute), want{}).step)
+	})
 	t.Run("P1 holds RT2", func(t *testing.T) {
 		c, p := lost(t)
 		require.NoError(t, commit(c, at(time.Minute), p, successor(8), 0))

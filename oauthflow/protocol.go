@@ -239,16 +239,26 @@ func (r rules) tidy(c *tokenstore.Connection, now time.Time, w want) error {
 	case lose:
 		// The attempt stays: its owner may still say what became of it.
 		c.LastError = &tokenstore.Failure{Code: ReasonLostRotation, Message: lostMessage, At: now}
+		w.retire(c, now)
 		giveUp(c, ReasonLostRotation)
 	case expire:
 		if w.slot != "" {
 			return errMoved // the grant's own access token may do for long
 		}
+		w.retire(c, now)
 		giveUp(c, ReasonNoRefreshToken)
 	default:
 		return errMoved
 	}
 	return nil
+}
+
+// retire ends the grant's own access token if an API has rejected it: a verdict
+// leaves it in the record, and it must not be served again.
+func (w want) retire(c *tokenstore.Connection, now time.Time) {
+	if w.rejected && w.generation == c.Generation && w.slot == "" {
+		c.ExpiresAt = now
+	}
 }
 
 // giveUp sets reauth_required. Tokens and generation stay, so that a late success
