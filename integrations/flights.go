@@ -57,9 +57,9 @@ func (f *flights[K, V]) join(ctx context.Context, key K, fn func(ctx context.Con
 		defer stop()
 		one.result = fn(own)
 		f.mu.Lock()
-		defer f.mu.Unlock()
 		delete(f.flying, key)
-		close(one.done)
+		f.mu.Unlock()
+		close(one.done) // last: who waits finds nothing under way
 	}()
 	return one
 }
