@@ -34,8 +34,9 @@ func count(c *tokenstore.Connection, now time.Time, f failure) {
 	c.Log(eventRefreshFailed, f.code, "")
 }
 
-// fail records a failed refresh, and what follows from it for the grant.
-func fail(c *tokenstore.Connection, now time.Time, f failure) {
+// fail records a failed refresh, and what follows from it for the grant. rejected:
+// an API answered 401 to the access token, so it is none to live on, whatever its end.
+func fail(c *tokenstore.Connection, now time.Time, f failure, rejected bool) {
 	reason := string(f.class)
 	count(c, now, f)
 	if c.Status == tokenstore.ReauthRequired && !changedReason(c.Reason) {
@@ -44,7 +45,10 @@ func fail(c *tokenstore.Connection, now time.Time, f failure) {
 	c.Status, c.Reason = tokenstore.Degraded, reason
 	c.DueAt = later(c.RetryAt, afterFailure(now, c.Failures, f.jitter))
 	if f.class == ClassUnclassified && c.Failures >= unclassifiedTimes &&
-		now.Sub(c.FirstFailureAt) >= unclassifiedSpan && !usable(c, now) {
+		now.Sub(c.FirstFailureAt) >= unclassifiedSpan && (rejected || !usable(c, now)) {
+		if rejected {
+			c.ExpiresAt = now
+		}
 		giveUp(c, reason)
 	}
 }

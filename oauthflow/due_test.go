@@ -165,7 +165,7 @@ func TestDueAtAfterEveryStep(t *testing.T) {
 	})
 	t.Run("dead, and overturned", func(t *testing.T) {
 		c, ps, now := begun(t, askRules, "a", "b")
-		require.NoError(t, dead(c, now, ps[1], failure{code: "invalid_grant"}, false))
+		require.NoError(t, dead(c, now, ps[1], failure{code: "invalid_grant"}))
 		require.Zero(t, c.DueAt)
 		require.NoError(t, commit(c, now, ps[0], successor(8), 0))
 		require.False(t, c.DueAt.IsZero())

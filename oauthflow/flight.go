@@ -243,7 +243,7 @@ func (f *flight) stopped(err error) error {
 func (f *flight) present(v *view, w want, through *pass) (*Snapshot, error) {
 	defer through.leave()
 	p := presentation{
-		id: uuid.NewString(), grant: v.conn.GrantID, generation: v.conn.Generation, tokenHash: v.tok.hash(),
+		id: uuid.NewString(), grant: v.conn.GrantID, generation: v.conn.Generation, tokenHash: v.tok.hash(), rejected: w.rejected && w.slot == "",
 	}
 	f.ready()
 	watch := startStopwatch()
@@ -371,7 +371,7 @@ func (f *flight) failed(p presentation, through *pass, err error, beginning time
 		case te.Class == ClassUnknown:
 			return f.rules.unknown(c, now, p, problem)
 		case te.Class == ClassDead:
-			return dead(c, now, p, problem, f.want.rejected && f.want.slot == "")
+			return dead(c, now, p, problem)
 		default:
 			return refused(c, now, p, problem)
 		}

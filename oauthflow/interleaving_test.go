@@ -300,7 +300,7 @@ func (w *sim) deliver(p *simProcess) {
 func (w *sim) record(p *simProcess) {
 	if p.reply == 0 {
 		w.note("%s is told invalid_grant", p.name)
-		_ = dead(w.row, w.now, p.p, failure{class: ClassDead}, false)
+		_ = dead(w.row, w.now, p.p, failure{class: ClassDead})
 		return
 	}
 	err := w.commit(p, p.p.generation+1)

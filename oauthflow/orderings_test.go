@@ -39,7 +39,7 @@ func TestOrdering2AnAttemptIsClosedByItsOwnIDOnly(t *testing.T) {
 	require.ErrorIs(t, notSent(c, at(time.Second), pres("a")), errMoved)
 	require.ErrorIs(t, refused(c, at(time.Second), pres("a"), failure{class: ClassTransient}), errMoved)
 	require.ErrorIs(t, askRules.unknown(c, at(time.Second), pres("a"), failure{class: ClassUnknown}), errMoved)
-	require.ErrorIs(t, dead(c, at(time.Second), pres("a"), failure{class: ClassDead}, false), errMoved)
+	require.ErrorIs(t, dead(c, at(time.Second), pres("a"), failure{class: ClassDead}), errMoved)
 	require.Equal(t, before, c)
 }
 
@@ -147,7 +147,7 @@ func TestOrdering7TheGenerationNeverRestarts(t *testing.T) {
 		require.ErrorIs(t, commit(c, now, ps[0], successor(generation), 0), errMoved)
 	}
 	require.ErrorIs(t, notSent(c, now, ps[0]), errMoved)
-	require.ErrorIs(t, dead(c, now, ps[0], failure{}, false), errMoved)
+	require.ErrorIs(t, dead(c, now, ps[0], failure{}), errMoved)
 	require.Equal(t, "g2", c.GrantID)
 	require.Equal(t, tokenstore.Active, c.Status)
 
@@ -171,7 +171,7 @@ func TestOrdering8ACommitNeedsNoAttempt(t *testing.T) {
 	t.Run("not even after the provider's no to P2", func(t *testing.T) {
 		c := ended()
 		ps, now := opened(t, askRules, c, "a", "b")
-		require.NoError(t, dead(c, now, ps[1], failure{code: "invalid_grant"}, false))
+		require.NoError(t, dead(c, now, ps[1], failure{code: "invalid_grant"}))
 		require.NoError(t, commit(c, now, ps[0], successor(8), 0))
 		require.Equal(t, tokenstore.Active, c.Status)
 	})
@@ -246,10 +246,10 @@ func TestOrdering14ANoCountsForThePresentationThatHoldsTheAttempt(t *testing.T) 
 	c := ended()
 	ps, now := opened(t, askRules, c, "a", "b")
 	before := c.Clone()
-	require.ErrorIs(t, dead(c, now, ps[0], failure{code: "invalid_grant"}, false), errMoved, "P1 has been overtaken")
+	require.ErrorIs(t, dead(c, now, ps[0], failure{code: "invalid_grant"}), errMoved, "P1 has been overtaken")
 	require.Equal(t, before, c)
 
-	require.NoError(t, dead(c, now, ps[1], failure{code: "invalid_grant"}, false))
+	require.NoError(t, dead(c, now, ps[1], failure{code: "invalid_grant"}))
 	require.Equal(t, ReasonLostRotation, c.Reason, "P1's may have been the one that counted")
 	require.Equal(t, int64(7), c.Generation)
 	require.True(t, c.HasRefreshToken)
@@ -259,7 +259,7 @@ func TestOrdering14ANoCountsForThePresentationThatHoldsTheAttempt(t *testing.T) 
 	t.Run("alone it is what the provider says", func(t *testing.T) {
 		c := ended()
 		ps, now := opened(t, askRules, c, "a")
-		require.NoError(t, dead(c, now, ps[0], failure{code: "invalid_grant"}, false))
+		require.NoError(t, dead(c, now, ps[0], failure{code: "invalid_grant"}))
 		require.Equal(t, ReasonInvalidGrant, c.Reason)
 		require.Nil(t, c.Attempt)
 		require.Zero(t, c.DueAt)

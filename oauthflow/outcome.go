@@ -50,7 +50,7 @@ func refused(c *tokenstore.Connection, now time.Time, p presentation, f failure)
 	if err := notSent(c, now, p); err != nil {
 		return err
 	}
-	fail(c, now, f)
+	fail(c, now, f, p.rejected)
 	return nil
 }
 
@@ -64,7 +64,7 @@ func (r rules) unknown(c *tokenstore.Connection, now time.Time, p presentation, 
 	if soon := now.Add(r.Transit); soon.Before(a.Deadline) {
 		a.Deadline = soon
 	}
-	fail(c, now, f)
+	fail(c, now, f, p.rejected)
 	if a.Presentations == 1 && f.retryAfter == 0 {
 		c.RetryAt = time.Time{} // the deadline is pause enough for the first repetition
 	}
@@ -74,7 +74,7 @@ func (r rules) unknown(c *tokenstore.Connection, now time.Time, p presentation, 
 // dead records the provider's answer that the grant is no more. If an earlier
 // presentation's outcome is open, it may have been the one that was honoured. An
 // access token that is good otherwise serves to its end, unless an API rejected it.
-func dead(c *tokenstore.Connection, now time.Time, p presentation, f failure, rejected bool) error {
+func dead(c *tokenstore.Connection, now time.Time, p presentation, f failure) error {
 	a := c.Attempt
 	if !p.on(c) || a == nil || a.ID != p.id {
 		return errMoved
@@ -86,7 +86,7 @@ func dead(c *tokenstore.Connection, now time.Time, p presentation, f failure, re
 	}
 	c.Attempt = nil
 	c.LastError = &tokenstore.Failure{Code: code, Message: f.message, At: now}
-	if rejected {
+	if p.rejected {
 		c.ExpiresAt = now
 	}
 	giveUp(c, reason)
@@ -172,7 +172,7 @@ func (r received) put(c *tokenstore.Connection, now time.Time, ago time.Duration
 	}
 	if r.problem != nil {
 		c.Status = tokenstore.Degraded
-		fail(c, now, *r.problem)
+		fail(c, now, *r.problem, false)
 		return
 	}
 	c.ObtainedAt = now.Add(-ago)

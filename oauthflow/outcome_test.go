@@ -107,12 +107,12 @@ func TestCommitCountsRefreshesThatKeepTheToken(t *testing.T) {
 func TestFailuresAreCountedByClass(t *testing.T) {
 	c := ended()
 	for i := range 3 {
-		fail(c, at(time.Duration(i)*time.Minute), failure{class: ClassTransient, code: "http_503", message: "m"})
+		fail(c, at(time.Duration(i)*time.Minute), failure{class: ClassTransient, code: "http_503", message: "m"}, false)
 	}
 	require.Equal(t, 3, c.Failures)
 	require.Equal(t, at(0), c.FirstFailureAt)
 	require.Equal(t, &tokenstore.Failure{Code: "http_503", Message: "m", At: at(2 * time.Minute)}, c.LastError)
-	fail(c, at(time.Hour), failure{class: ClassOperator, code: "invalid_client"})
+	fail(c, at(time.Hour), failure{class: ClassOperator, code: "invalid_client"}, false)
 	require.Equal(t, 1, c.Failures)
 	require.Equal(t, at(time.Hour), c.FirstFailureAt)
 	require.Equal(t, tokenstore.Degraded, c.Status)
@@ -123,7 +123,7 @@ func TestFailuresAreCountedByClass(t *testing.T) {
 func TestUnclassifiedBecomesAVerdictSlowly(t *testing.T) {
 	refuse := func(c *tokenstore.Connection, times []time.Duration, class Class) {
 		for _, d := range times {
-			fail(c, at(d), failure{class: class, code: "invalid_request"})
+			fail(c, at(d), failure{class: class, code: "invalid_request"}, false)
 		}
 	}
 	hour := []time.Duration{0, 15 * time.Minute, 30 * time.Minute, 45 * time.Minute, time.Hour}
@@ -194,9 +194,10 @@ func TestTransientFailureStrikesTheAttempt(t *testing.T) {
 func TestDeadAfterARejectedTokenEndsItForEverybody(t *testing.T) {
 	c := good()
 	p := pres("a")
+	p.rejected = true
 	w := want{generation: 7, rejected: true}
 	require.NoError(t, askRules.present(c, at(0), w, p))
-	require.NoError(t, dead(c, at(time.Second), p, failure{code: "invalid_grant"}, true))
+	require.NoError(t, dead(c, at(time.Second), p, failure{code: "invalid_grant"}))
 	require.Equal(t, reauth, askRules.decide(c, at(2*time.Second), want{}).step)
 	require.Equal(t, []string{"reauth_required invalid_grant"}, kinds(c))
 }

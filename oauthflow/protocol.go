@@ -195,7 +195,8 @@ type presentation struct {
 	grant      string
 	generation int64
 	tokenHash  []byte
-	number     int // 1 for the first of this attempt; known once present has run
+	rejected   bool // an API rejected the grant's own access token, which this is to replace
+	number     int  // 1 for the first of this attempt; known once present has run
 }
 
 // on reports whether c is still what p is about. Disconnect and reconnect win.

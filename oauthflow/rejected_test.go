@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bifrost-go/bifrost/oauthflow"
+	"github.com/bifrost-go/bifrost/tokenstore"
 )
 
 // An access token that an API has rejected, and a verdict on its grant: nobody is
@@ -47,5 +48,31 @@ func TestARejectedTokenOfALostRotationIsNotServedAgain(t *testing.T) {
 			require.Equal(t, oauthflow.ReasonLostRotation, problem(t, err, oauthflow.ErrReauthRequired).Reason)
 		}
 		require.Len(t, w.idp.refreshes(), 1)
+	})
+}
+
+// What an API rejects is no token to live on, although its end is unknown.
+func TestRefusalsWithoutAReasonEndAGrantWhoseTokenIsRejected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.idp.lifetime = "null"
+		w.connect("g")
+		w.idp.set(func(p *idp) { p.answer = always(400, "") })
+		begun := time.Now()
+		for w.row().Status != tokenstore.ReauthRequired {
+			w.requireToken(w.m, "AT1")
+			_, err := w.m.Renew(t.Context(), w.target, 1)
+			require.Error(t, err)
+			pass(time.Minute)
+			require.Less(t, time.Since(begun), 3*time.Hour)
+		}
+		require.GreaterOrEqual(t, time.Since(begun), time.Hour)
+		n := len(w.idp.refreshes())
+		require.GreaterOrEqual(t, n, 5)
+		for _, m := range []*oauthflow.Manager{w.m, w.process()} {
+			_, err := w.token(m)
+			require.Equal(t, "unclassified", problem(t, err, oauthflow.ErrReauthRequired).Reason)
+		}
+		require.Len(t, w.idp.refreshes(), n)
 	})
 }
