@@ -143,7 +143,10 @@ func (m *Manager) remove(ctx context.Context, t Target, how *removal) (Revocatio
 	// Not Handle.read: a restored backup is no reason not to disconnect.
 	c, err := m.cfg.Store.Load(ctx, t.Key)
 	for err == nil && c.Connected() {
-		result := m.prepare(ctx, t, c, how)
+		result := m.prepare(ctx, prepareLimit, t, c, how)
+		if ctx.Err() != nil { // else it might be removed and not revoked
+			return "", ctx.Err()
+		}
 		v, failed := h.update(ctx, func(c *tokenstore.Connection, now time.Time) error { return disconnect(c, now, *how) })
 		switch {
 		case failed == nil:
@@ -166,15 +169,15 @@ func (m *Manager) remove(ctx context.Context, t Target, how *removal) (Revocatio
 }
 
 // prepare seals what is to be revoked once c is removed: the key service must not be
-// asked within a transaction's step. Whatever goes wrong, the removal does not fail
-// for it.
-func (m *Manager) prepare(ctx context.Context, t Target, c *tokenstore.Connection, how *removal) Revocation {
+// asked within a transaction's step, and is asked for no longer than limit. Whatever
+// goes wrong, the removal does not fail for it.
+func (m *Manager) prepare(caller context.Context, limit time.Duration, t Target, c *tokenstore.Connection, how *removal) Revocation {
 	how.generation, how.pause = c.Generation+1, m.cfg.Timing.Attempt
 	how.sealed, how.unsealed, how.minted = nil, nil, nil
 	if !how.revoke || t.Client == nil || t.Client.RevocationURL == "" {
 		return RevocationUnsupported
 	}
-	ctx, cancel := context.WithTimeout(ctx, prepareLimit)
+	ctx, cancel := context.WithTimeout(caller, limit)
 	defer cancel()
 	log := m.logger(t)
 	var list []revocable
@@ -185,7 +188,11 @@ func (m *Manager) prepare(ctx context.Context, t Target, c *tokenstore.Connectio
 			return RevocationFailed
 		}
 		tok, err := openTokens(ctx, m.cfg.Sealer, c)
-		if err != nil {
+		switch {
+		case err == nil:
+		case caller.Err() != nil:
+			return RevocationFailed // nothing is removed then
+		default:
 			log.WarnContext(ctx, "oauthflow: the removed tokens cannot be opened, so they are not revoked", "error", err)
 			return RevocationFailed
 		}

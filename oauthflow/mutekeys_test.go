@@ -132,3 +132,34 @@ func TestATokenInHandNeedsNoKeys(t *testing.T) {
 		require.Equal(t, []string{"g/RT2"}, w.idp.refreshes())
 	})
 }
+
+// heedless is a store that writes although nobody waits any more, as one may whose
+// answer to a commit was late.
+type heedless struct{ tokenstore.Store }
+
+func (s heedless) Update(_ context.Context, key tokenstore.Key, change func(*tokenstore.Connection, time.Time) error) (*tokenstore.Connection, error) {
+	return s.Store.Update(context.Background(), key, change)
+}
+
+// Who leaves while what is to be revoked is opened removes nothing, and is no warning
+// in the log.
+func TestWhoLeavesADisconnectRemovesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, keys, _ := keyed(t)
+		m := w.process(func(c *oauthflow.Config) { c.Store = heedless{w.store} })
+		keys.silent.Store(true)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_, err := m.Disconnect(ctx, w.target, "bob")
+		require.Equal(t, context.DeadlineExceeded, err)
+		require.True(t, w.row().Connected())
+		require.NotContains(t, w.logs.String(), "WARN")
+
+		began := time.Now()
+		got, err := m.Disconnect(context.Background(), w.target, "bob")
+		require.NoError(t, err)
+		require.Equal(t, oauthflow.RevocationFailed, got)
+		require.Equal(t, 5*time.Second, time.Since(began))
+		require.Contains(t, w.logs.String(), "cannot be opened, so they are not revoked")
+	})
+}

@@ -85,7 +85,7 @@ func (p *Prepared) page(ctx context.Context, page []*tokenstore.Connection, targ
 			}
 			one := prepared{target: t, how: o.removal()}
 			began := time.Now()
-			one.result = p.m.prepare(ctx, t, c, &one.how)
+			one.result = p.m.prepare(ctx, prepareLimit, t, c, &one.how)
 			mu.Lock()
 			defer mu.Unlock()
 			if time.Since(began) >= prepareLimit {
@@ -104,23 +104,25 @@ func (p *Prepared) of(ctx context.Context, c *tokenstore.Connection, target Targ
 		one.how.reason, one.how.actor = o.Reason, o.Actor
 		return one
 	}
-	t, err := target(ctx, c.Key)
-	one = prepared{target: t, how: o.removal(), result: RevocationFailed}
-	switch {
-	case err != nil:
-		one.target = Target{Key: c.Key}
-	case p.left <= 0 && t.Client != nil && t.Client.RevocationURL != "":
-		err = errors.New("oauthflow: the key service takes too long for a transaction")
-	default:
-		began := time.Now()
-		limited, cancel := context.WithTimeout(ctx, p.left)
-		defer cancel()
-		one.result = p.m.prepare(limited, t, c, &one.how)
-		p.left -= time.Since(began)
-		p.list[c.Key] = one
-		return one
+	if p.left <= 0 { // target may ask the key service as well
+		return p.unprepared(ctx, c, o, errors.New("oauthflow: the key service takes too long for a transaction"))
 	}
+	began := time.Now()
+	defer func() { p.left -= time.Since(began) }()
+	t, err := target(ctx, c.Key)
+	if err != nil {
+		return p.unprepared(ctx, c, o, err)
+	}
+	one = prepared{target: t, how: o.removal()}
+	one.result = p.m.prepare(ctx, p.left-time.Since(began), t, c, &one.how)
+	p.list[c.Key] = one
+	return one
+}
+
+// unprepared is for a connection that is removed without revoking it.
+func (p *Prepared) unprepared(ctx context.Context, c *tokenstore.Connection, o RemoveOptions, why error) prepared {
+	one := prepared{target: Target{Key: c.Key}, how: o.removal(), result: RevocationFailed}
 	one.how.revoke = false
-	p.m.logger(one.target).WarnContext(ctx, "oauthflow: a removed connection is not revoked; the person can remove the access in the account's settings there", "error", err)
+	p.m.logger(one.target).WarnContext(ctx, "oauthflow: a removed connection is not revoked; the person can remove the access in the account's settings there", "error", why)
 	return one
 }

@@ -165,6 +165,26 @@ func TestATransactionWaitsForTheKeyServiceOnce(t *testing.T) {
 	})
 }
 
+// Who says how to talk about a connection may have to ask the key service as well.
+func TestATransactionAsksForTargetsNoLonger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newRevokeWorld(t)
+		w.orgs(10)
+		gone, asked, began := "gone", 0, time.Now()
+		r, err := w.m.Remove(t.Context(), tokenstore.Match{Org: &gone}, func(ctx context.Context, key tokenstore.Key) (oauthflow.Target, error) {
+			asked++
+			pass(2 * time.Second)
+			return w.targets(ctx, key)
+		}, oauthflow.RemoveOptions{})
+		require.NoError(t, err)
+		require.Equal(t, 6*time.Second, time.Since(began))
+		require.Equal(t, 3, asked)
+		require.Equal(t, 10, r.Connections())
+		_, _, failed := r.Revoke()
+		require.GreaterOrEqual(t, failed, 7)
+	})
+}
+
 // A key service that hangs is waited for before the transaction, and not again within.
 func TestPreparingDoesNotWaitForTheKeyServiceAgainAndAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
