@@ -243,3 +243,25 @@ func TestExport(t *testing.T) {
 		})
 	})
 }
+
+// awayAfter is a store that is away once it has written something.
+type awayAfter struct{ *faulty }
+
+func (s awayAfter) Update(ctx context.Context, key tokenstore.Key, change func(*tokenstore.Connection, time.Time) error) (*tokenstore.Connection, error) {
+	c, err := s.faulty.Update(ctx, key, change)
+	s.set(func(f *faulty) { f.load = errStore })
+	return c, err
+}
+
+// What was written need not be read again to be known.
+func TestAnImportThatWasStoredIsNoError(t *testing.T) {
+	w := newWorld(t)
+	m := w.process(func(c *oauthflow.Config) { c.Store = awayAfter{&faulty{Store: w.store}} })
+	c, err := m.Import(t.Context(), w.target, oauthflow.Imported{
+		Tokens: oauthflow.Tokens{RefreshToken: tokenstore.NewSecret("g/RT0")}, Actor: "bob",
+	})
+	require.NoError(t, err)
+	require.Equal(t, w.row().GrantID, c.GrantID)
+	require.True(t, c.Connected())
+	require.True(t, c.HasRefreshToken)
+}
