@@ -135,15 +135,16 @@ func (b breaker) hear(now time.Time, who tokenstore.Key, l blame, f failure) (_ 
 }
 
 // blamed reports whether the last failure, of which l says whom it is about, opens
-// the breaker. Who has got through lately speaks against it: then answers are about
-// those who got them, and only those without doubt count.
+// the breaker. One about the client does at once: whoever got through lately asked
+// with the same, so it was withdrawn since. Else that speaks against it: then answers
+// are about those who got them, and only those without doubt count.
 func (b breaker) blamed(now time.Time, l blame) bool {
 	well := !b.success.IsZero() && since(b.success, now) < successMemory
 	switch {
+	case l == blameClient:
+		return true
 	case well && l == blameDoubtful:
 		return false
-	case !well && l == blameClient:
-		return true
 	}
 	n := 0
 	for _, v := range b.voices {

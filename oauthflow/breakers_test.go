@@ -43,8 +43,8 @@ func TestOneRefusedClientIsAskedForOnceForAll(t *testing.T) {
 		all := w.connectOrgs(100)
 		w.target = w.forOrg("fresh")
 		pass(2 * time.Hour)
-		w.connect("g")         // its token is good
-		pass(10 * time.Minute) // that somebody got through is long ago
+		w.connect("g") // its token is good
+		pass(10 * time.Minute)
 		w.idp.set(func(p *idp) { p.answer = always(401, `{"error":"invalid_client","error_description":"about org-0"}`) })
 		_, err := w.m.Token(t.Context(), all[0])
 		problem(t, err, oauthflow.ErrUnavailable)
@@ -77,6 +77,23 @@ func TestOneRefusedClientIsAskedForOnceForAll(t *testing.T) {
 		require.NoError(t, err)
 		_, err = w.m.Token(t.Context(), all[5])
 		require.NoError(t, err)
+	})
+}
+
+// That others got through a moment ago does not mean that they would again: the
+// client is the same.
+func TestARefusedClientIsAskedForOnceAlthoughOthersJustGotThrough(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.idp.lifetime = "60"
+		all := w.connectOrgs(2)
+		pass(2 * time.Minute)
+		w.idp.set(func(p *idp) { p.answer = always(401, `{"error":"invalid_client"}`) })
+		for _, target := range all {
+			_, err := w.m.Token(t.Context(), target)
+			require.Equal(t, "invalid_client", problem(t, err, oauthflow.ErrUnavailable).Code)
+		}
+		require.Len(t, w.idp.refreshes(), 1)
 	})
 }
 
