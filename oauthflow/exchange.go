@@ -113,8 +113,8 @@ func (p *pending) exchange() (*Finished, error) {
 // provider and a store that are slow have left nothing of the time for the request.
 func (m *Manager) afterwards(begun stopwatch) (context.Context, context.CancelFunc) {
 	limit := m.cfg.Timing.Record
-	if m.ctx.Err() != nil { // as long as Close waits, at least
-		limit = min(limit, m.cfg.Timing.Request+m.cfg.Timing.Record+time.Second-begun.elapsed())
+	if m.ctx.Err() != nil { // Close waits half a second longer than this, at least
+		limit = min(limit, m.cfg.Timing.Request+m.cfg.Timing.Record+time.Second/2-begun.elapsed())
 	}
 	return detached(limit)
 }

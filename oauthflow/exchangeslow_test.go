@@ -111,3 +111,17 @@ func TestASlowProviderLeavesTimeToRevokeWhatCameLate(t *testing.T) {
 		require.Contains(t, w.idp.revocations(), "h/RT2")
 	})
 }
+
+func TestCloseWaitsForWhatFollowsASlowExchange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		s := &unhurriedTargets{world: w, each: time.Hour}
+		m := w.process(func(c *oauthflow.Config) { c.Targets, c.Store = s, unhurried{w.store, 4 * time.Second} })
+		w.idp.delay = 14 * time.Second
+		answer := w.arrive(m, "g")
+		synctest.Wait()
+		require.NoError(t, m.Close())
+		require.NoError(t, <-answer)
+		require.True(t, w.row().Connected())
+	})
+}
