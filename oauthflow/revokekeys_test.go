@@ -197,6 +197,24 @@ func TestOpeningTakesNoTimeFromTheProvider(t *testing.T) {
 	})
 }
 
+// While Close waits, nobody takes his time again.
+func TestCloseWaitsForARevocationThatIsSlowToOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, ring := keyedWorld(t)
+		w.provider.Always(oauthtest.Revocation, oauthtest.Do(func(x *oauthtest.Exchange) { x.Wait(time.Hour) }))
+		m := w.start(func(c *oauthflow.Config) {
+			c.Sealer = tokenstore.NewSealer(distantKeys{AEAD: ring, opening: func() error {
+				pass(13 * time.Second)
+				return nil
+			}})
+		})
+		w.disconnect(m)
+		synctest.Wait()
+		require.NoError(t, m.Close())
+		require.NotNil(t, w.row().Revoking)
+	})
+}
+
 // A key service that does not answer is away as well, and what it keeps from being
 // revoked is put off like that.
 func TestRevokedSoonAfterTheKeyServiceAnswersAgain(t *testing.T) {
