@@ -53,9 +53,6 @@ func fail(c *tokenstore.Connection, now time.Time, f failure, rejected bool) {
 	}
 }
 
-// longestRetryAfter caps what a provider may ask for.
-const longestRetryAfter = 24 * time.Hour
-
 // coolDown is how long nothing is sent after the n-th failure of a class:
 // exponential with full jitter above a floor, and never less than the provider
 // asked for.

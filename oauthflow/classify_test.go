@@ -171,16 +171,16 @@ func TestRetryAfter(t *testing.T) {
 		"seconds":                  {"7", "", 7 * time.Second},
 		"seconds with space":       {" 120 ", "", 2 * time.Minute},
 		"zero":                     {"0", "", 0},
-		"capped":                   {"86400", "", time.Hour},
-		"overflow":                 {strings.Repeat("9", 400), "", time.Hour},
+		"capped":                   {"86401", "", 24 * time.Hour},
+		"overflow":                 {strings.Repeat("9", 400), "", 24 * time.Hour},
 		"negative":                 {"-5", "", 0},
 		"fraction":                 {"1.5", "", 0},
 		"garbage":                  {"soon", "", 0},
 		"date, provider's clock":   {now.Add(90 * time.Second).Format(http.TimeFormat), now.Format(http.TimeFormat), 90 * time.Second},
 		"date, past":               {now.Add(-time.Hour).Format(http.TimeFormat), now.Format(http.TimeFormat), 0},
-		"date, capped":             {now.Add(24 * time.Hour).Format(http.TimeFormat), now.Format(http.TimeFormat), time.Hour},
+		"date, capped":             {now.Add(25 * time.Hour).Format(http.TimeFormat), now.Format(http.TimeFormat), 24 * time.Hour},
 		"date in RFC 850's format": {now.Add(time.Minute).Format("Monday, 02-Jan-06 15:04:05 GMT"), now.Format(http.TimeFormat), time.Minute},
-		"date, our clock":          {time.Now().Add(48 * time.Hour).UTC().Format(http.TimeFormat), "none", time.Hour},
+		"date, our clock":          {time.Now().Add(48 * time.Hour).UTC().Format(http.TimeFormat), "none", 24 * time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := func(w http.ResponseWriter, _ *http.Request) {

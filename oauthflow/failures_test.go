@@ -78,6 +78,37 @@ func TestFailuresByClass(t *testing.T) {
 	}
 }
 
+func TestALongRetryAfterIsObeyed(t *testing.T) {
+	tests := map[string]struct {
+		header string
+		pause  time.Duration
+	}{
+		"two hours": {"retry-after 7200", 2 * time.Hour},
+		"a week":    {"retry-after 604800", 24 * time.Hour}, // no more than a day
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.connect("g")
+				pass(2 * time.Hour)
+				w.idp.answer = always(429, tt.header)
+				_, err := w.token(w.m)
+				require.Equal(t, tt.pause, problem(t, err, oauthflow.ErrUnavailable).RetryAfter)
+				w.idp.set(func(p *idp) { p.answer = nil })
+				pass(tt.pause - time.Second)
+				for _, m := range []*oauthflow.Manager{w.m, w.process()} {
+					_, err = w.token(m)
+					problem(t, err, oauthflow.ErrUnavailable)
+				}
+				require.Len(t, w.idp.refreshes(), 1)
+				pass(time.Second)
+				w.requireToken(w.m, "AT2")
+			})
+		})
+	}
+}
+
 func TestDialFailureIsTransient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// maxRetryAfter caps what a provider may ask for: a mistaken header must not put
+// longestRetryAfter caps what a provider may ask for: a mistaken header must not put
 // a connection to sleep for a year.
-const maxRetryAfter = time.Hour
+const longestRetryAfter = 24 * time.Hour
 
 // retryAfter reads Retry-After (RFC 9110 §10.2.3), seconds or an HTTP date. A
 // date is compared with the reply's own Date where it has one, because the
@@ -21,8 +21,8 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	if strings.Trim(value, "0123456789") == "" {
 		var d time.Duration
 		for _, digit := range value {
-			if d = d*10 + time.Duration(digit-'0')*time.Second; d >= maxRetryAfter {
-				return maxRetryAfter
+			if d = d*10 + time.Duration(digit-'0')*time.Second; d >= longestRetryAfter {
+				return longestRetryAfter
 			}
 		}
 		return d
@@ -34,5 +34,5 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	if date, err := http.ParseTime(h.Get("Date")); err == nil {
 		now = date
 	}
-	return min(max(at.Sub(now), 0), maxRetryAfter)
+	return min(max(at.Sub(now), 0), longestRetryAfter)
 }
