@@ -1,6 +1,7 @@
 package integrations
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,6 +17,9 @@ const (
 	// did not help: an API that refuses good tokens (missing permission, wrong
 	// audience) must not burn a refresh per call.
 	renewalPause = time.Minute
+	// renewalWait is how long a 401 that is returned as it is waits for the renewal
+	// it has triggered. What was sent by then is read and stored all the same.
+	renewalWait = 5 * time.Second
 	// drainLimit is how much of a 401's body is read to keep the connection.
 	drainLimit = 64 << 10
 )
@@ -64,24 +68,32 @@ type restKey struct {
 	access oauthflow.Access
 }
 
-// unhelpful is until when (Unix nanoseconds) an API's 401 triggers no renewal,
-// because the last renewal did not satisfy that API. It belongs to the connection:
-// the shared one serves many organizations.
-func (r *Registry) unhelpful(key tokenstore.Key, a oauthflow.Access) *atomic.Int64 {
-	k := restKey{key, a}
+// rest is until when (Unix nanoseconds) an API's 401 triggers no renewal. It belongs
+// to the connection: the shared one serves many organizations.
+type rest struct {
+	unhelpful atomic.Int64 // the last renewal did not satisfy that API
+	blind     atomic.Int64 // for requests that are not repeated: nobody saw if it did
+}
+
+func (r *Registry) rest(t oauthflow.Target) *rest {
+	k := restKey{t.Key, t.Access}
 	if rest := r.rests.Load(k); rest != nil {
 		return rest
 	}
-	return r.rests.LoadOrStore(k, new(atomic.Int64))
+	return r.rests.LoadOrStore(k, new(rest))
 }
 
-// again repeats a request that the API answered with 401, with a renewed token,
-// or returns that answer where repeating is not possible. sent is when it was sent.
+// again repeats a request that the API answered with 401, with a renewed token, or
+// returns that answer where repeating is not possible; the next request has the new
+// token then. sent is when it was sent.
 func (i *Integration) again(req *http.Request, refused *http.Response, sent time.Time) (*http.Response, error) {
 	src := i.bound.sourceOf(i.snap)
-	unhelpful := i.reg.unhelpful(src.target.Key, src.target.Access)
-	replayable := req.Body == nil || req.Body == http.NoBody || req.GetBody != nil
-	if !replayable || time.Now().UnixNano() < unhelpful.Load() {
+	rest := i.reg.rest(src.target)
+	if time.Now().UnixNano() < rest.unhelpful.Load() {
+		return refused, nil
+	}
+	if req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
+		i.renewBlind(req.Context(), src.target, &rest.blind)
 		return refused, nil
 	}
 	next, err := i.reg.flows.Renew(req.Context(), src.target, i.snap.Generation())
@@ -101,9 +113,24 @@ func (i *Integration) again(req *http.Request, refused *http.Response, sent time
 	res, err := i.transport().RoundTrip(repeated)
 	// A token that somebody else had renewed before may have ended with the first.
 	if err == nil && res.StatusCode == http.StatusUnauthorized && !next.ObtainedAt().Before(sent) {
-		unhelpful.Store(time.Now().Add(renewalPause).UnixNano())
+		rest.unhelpful.Store(time.Now().Add(renewalPause).UnixNano())
 	}
 	return res, err
+}
+
+// renewBlind renews the token for the requests to come, because this one cannot be
+// repeated: without it a client that only streams would be refused for ever where
+// nobody knows a token's lifetime. Its failure is not told; the 401 is the answer.
+func (i *Integration) renewBlind(ctx context.Context, t oauthflow.Target, pause *atomic.Int64) {
+	if time.Now().UnixNano() < pause.Load() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, renewalWait)
+	defer cancel()
+	if next, err := i.reg.flows.Renew(ctx, t, i.snap.Generation()); err == nil {
+		i.tell(next)
+		pause.Store(time.Now().Add(renewalPause).UnixNano())
+	}
 }
 
 // authorize returns req with a token.

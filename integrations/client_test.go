@@ -1,6 +1,7 @@
 package integrations_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -145,17 +146,66 @@ func TestParallel401sMakeOneRefresh(t *testing.T) {
 	require.Equal(t, 2, w.idp.count(), "one exchange, one refresh")
 }
 
-func TestA401WithABodyThatCannotBeRepeatedIsReturned(t *testing.T) {
-	w, a, in := clientWorld(t, func(*http.Request) *http.Response { return reply(401, nil) })
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://api.example.com/v1",
-		io.MultiReader(strings.NewReader("once")))
+// stream posts a body that cannot be repeated, and reads the answer.
+func stream(ctx context.Context, t *testing.T, in *integrations.Integration) (status int, body string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://api.example.com/v1", io.MultiReader(strings.NewReader("once")))
 	require.NoError(t, err)
 	res, err := in.Client().Do(req)
 	require.NoError(t, err)
+	read, err := io.ReadAll(res.Body)
+	require.NoError(t, err)
 	require.NoError(t, res.Body.Close())
-	require.Equal(t, 401, res.StatusCode)
-	require.Len(t, a.seen, 1)
-	require.Equal(t, 1, w.idp.count())
+	return res.StatusCode, string(read)
+}
+
+func TestA401WithABodyThatCannotBeRepeatedIsReturned(t *testing.T) {
+	var dead string
+	w, a, in := clientWorld(t, func(req *http.Request) *http.Response {
+		if req.Header.Get("Authorization") == "Bearer "+dead {
+			return reply(401, "no")
+		}
+		return reply(200, nil)
+	})
+	dead = in.OAuth().AccessToken()
+	status, body := stream(t.Context(), t, in)
+	require.Equal(t, 401, status)
+	require.Equal(t, `"no"`, body)
+	require.Len(t, a.seen, 1, "it is not sent again")
+	require.Equal(t, 2, w.idp.count(), "the next one has a new token")
+	status, _ = stream(t.Context(), t, in)
+	require.Equal(t, 200, status)
+	require.Equal(t, 2, w.idp.count())
+}
+
+// Whether a renewal helped is not seen where nothing is repeated, so it is one a
+// minute; and it is no matter of the request whether it works, or how long it takes.
+func TestA401ThatIsReturnedCostsAtMostOneRefreshAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, a, in := clientWorld(t, func(*http.Request) *http.Response { return reply(401, "no") })
+		again := func(ctx context.Context) {
+			t.Helper()
+			status, body := stream(ctx, t, in)
+			require.Equal(t, 401, status)
+			require.Equal(t, `"no"`, body)
+		}
+		for range 20 {
+			again(t.Context())
+		}
+		require.Equal(t, 2, w.idp.count(), "one exchange, one refresh")
+		<-time.After(61 * time.Second)
+
+		w.idp.fails(func() *http.Response {
+			<-time.After(12 * time.Second)
+			return reply(503, nil)
+		})
+		start := time.Now()
+		again(t.Context())
+		require.Equal(t, 5*time.Second, time.Since(start))
+		<-time.After(time.Minute) // the provider's own lock is held until it has answered
+		require.Equal(t, 3, w.idp.count())
+		require.Len(t, a.seen, 21)
+	})
 }
 
 func TestAnAPIThatRefusesGoodTokensDoesNotBurnRefreshes(t *testing.T) {

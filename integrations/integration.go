@@ -202,7 +202,8 @@ func (i *Integration) now(ctx context.Context) (*Integration, error) {
 // Client returns an HTTP client for the API. Per request it looks the token up,
 // and sends it to the definition's APIHosts only; a request to any other host is
 // an error, a redirect to one goes without the token. When the API answers 401,
-// it renews the token once and repeats the request, if the body can be replayed.
+// it renews the token once and repeats the request, if the body can be replayed;
+// else the 401 is returned, and the next request has the new token.
 func (i *Integration) Client() *http.Client {
 	return &http.Client{Transport: &apiTransport{in: i}}
 }

@@ -90,7 +90,7 @@ type Registry struct {
 	slots     promap.Map[defName, slot]
 	moreSlots promap.Map[slotKey, slot]
 	shared    promap.Map[string, atomic.Pointer[sharedSource]] // by definition
-	rests     promap.Map[restKey, atomic.Int64]
+	rests     promap.Map[restKey, rest]
 	tests     handLimit
 	refreshes handLimit
 }
