@@ -70,6 +70,9 @@ func (p *pending) exchange() (*Finished, error) {
 		why := explain(te, t.Client)
 		through.failed(te, t.Client, why.jitter)
 		log.Warn("oauthflow: the code could not be exchanged", "class", te.Class, "code", why.code, "error", te)
+		if reply != nil { // a refresh token beside an unusable access token: nobody else knows of it
+			m.revokeLate(t, (*tokens)(nil).merge(reply, "", time.Time{}).revocable())
+		}
 		return nil, p.fail(CallbackFailed, why.code, why.message, te)
 	}
 	got := (*tokens)(nil).merge(reply, "", time.Time{})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -371,4 +372,36 @@ func TestConnectedAgainBetweenTwoTokens(t *testing.T) {
 		require.True(t, w.row().Connected())
 		require.Equal(t, []string{"connected", "disconnected", "revocation_failed reconnected", "connected"}, w.events())
 	})
+}
+
+// A code brings a refresh token beside an access token that cannot be used: nobody
+// else knows of it. Beside a connection that stands it stays alone, since at some
+// providers its end would be that of the other.
+func TestWhatAnUnusableExchangeBroughtIsRevoked(t *testing.T) {
+	for _, connected := range []bool{false, true} {
+		t.Run(fmt.Sprint("connected: ", connected), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newRevokeWorld(t)
+				want := []string{"refresh_token"}
+				if connected {
+					w.connect(w.m)
+					want = nil
+				}
+				w.provider.Script(oauthtest.Code, oauthtest.Unset("access_token"))
+				started, err := w.m.Start(t.Context(), w.target, oauthflow.StartOptions{Principal: "alice", ReturnTo: "/back"})
+				require.NoError(t, err)
+				back, err := w.provider.Authorize(t.Context(), started.AuthorizationURL, "admin@acme.example")
+				require.NoError(t, err)
+				u, err := url.Parse(back)
+				require.NoError(t, err)
+				_, err = w.m.Callback(t.Context(), w.arriving(started, u.Query()))
+				var ce *oauthflow.CallbackError
+				require.ErrorAs(t, err, &ce)
+				require.Equal(t, oauthflow.CallbackFailed, ce.Kind)
+				pass(time.Minute)
+				require.Equal(t, want, w.seen())
+				require.Equal(t, len(want), w.dead())
+			})
+		})
+	}
 }
