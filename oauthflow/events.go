@@ -29,10 +29,15 @@ const (
 	// that, "unsupported_token_type", "http_503", "unreachable" or "no_answer".
 	EventRevoked          EventKind = eventRevoked
 	EventRevocationFailed EventKind = eventRevocationFailed
+	// EventUnsaved is an alarm, and the one kind that is in no history: a renewed token
+	// could not be stored. It is served from this process's memory, and lost if the
+	// process ends before EventRefreshed follows. The provider may have ended what is
+	// stored.
+	EventUnsaved EventKind = "unsaved"
 )
 
-// Event is one change of a connection, told after it was stored. It holds no
-// secret.
+// Event is one change of a connection, told after it was stored (or EventUnsaved). It
+// holds no secret.
 type Event struct {
 	Kind   EventKind
 	Key    tokenstore.Key

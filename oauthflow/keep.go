@@ -156,6 +156,11 @@ func (f *flight) keep(v *view, p presentation, reply *Reply, err error, sent sto
 	f.h.m.logger(f.t).ErrorContext(ctx, "oauthflow: a renewed token could not be stored; it is served from memory, "+
 		"and is lost if the process ends before the store works again", "generation", a.got.generation, "error", failed)
 	u := a.remember(v)
+	if f.h.m.cfg.Events != nil {
+		f.h.m.post(Event{
+			Kind: EventUnsaved, Key: v.conn.Key, At: u.conn.ReadAt, Status: v.conn.Status, Generation: v.conn.Generation,
+		})
+	}
 	f.h.m.insist(f.t, func(ctx context.Context) error {
 		stored, err := a.write(ctx)
 		if err == nil || errors.Is(err, errMoved) {

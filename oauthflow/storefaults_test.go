@@ -2,6 +2,7 @@ package oauthflow_test
 
 import (
 	"context"
+	"fmt"
 	"net/url"
 	"sync/atomic"
 	"testing"
@@ -62,12 +63,18 @@ func TestStoreFailsAfterTheReply(t *testing.T) {
 	t.Run("for long: served from memory, the spent token never sent again", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w, f := flaky(t)
+			var heard []string
+			w.m = w.process(func(c *oauthflow.Config) {
+				c.Events = func(e oauthflow.Event) { heard = append(heard, fmt.Sprint(e.Kind, " ", e.Generation)) }
+			})
 			pass(2 * time.Hour)
 			breaks(w, f, func(f *faulty) { f.update = errStore })
 			asked := time.Now()
 			w.requireToken(w.m, "AT2")
 			require.InDelta(t, 10, time.Since(asked).Seconds(), 1)
+			synctest.Wait()
 			require.Contains(t, w.logs.String(), "could not be stored")
+			require.Equal(t, []string{"unsaved 1"}, heard)
 			for range 50 {
 				w.requireToken(w.m, "AT2")
 				pass(time.Minute)
@@ -89,6 +96,8 @@ func TestStoreFailsAfterTheReply(t *testing.T) {
 			require.Equal(t, int64(2), w.row().Generation)
 			w.requireToken(w.m, "AT3")
 			require.Equal(t, []string{"g/RT1", "g/RT2"}, w.idp.refreshes())
+			synctest.Wait()
+			require.Equal(t, []string{"unsaved 1", "refreshed 2", "refreshed 3"}, heard)
 		})
 	})
 	t.Run("until the process ends", func(t *testing.T) {
