@@ -130,6 +130,7 @@ func markChanged(c *tokenstore.Connection, now time.Time, reason string) error {
 	if !c.Connected() || c.Reason == reason || c.Status == tokenstore.ReauthRequired && !changedReason(c.Reason) {
 		return errMoved
 	}
+	c.LastError = &tokenstore.Failure{Code: reason, Message: changedMessage, At: now}
 	giveUp(c, reason)
 	if c.HasRefreshToken {
 		c.DueAt = now.Add(changedPause)

@@ -93,7 +93,12 @@ func dead(c *tokenstore.Connection, now time.Time, p presentation, f failure) er
 	return nil
 }
 
-const lostMessage = "A renewed token was lost on its way here, and this provider's old one is not sent again."
+// What is recorded with a verdict that is not the provider's.
+const (
+	lostMessage      = "A renewed token was lost on its way here, and this provider's old one is not sent again."
+	noRefreshMessage = "Nothing renews the access token; many providers want a scope such as offline_access for a refresh token."
+	changedMessage   = "Nothing is sent for this grant, unless the definition is changed back."
+)
 
 // received are the tokens of a reply, sealed for one generation.
 type received struct {

@@ -260,8 +260,34 @@ func TestChangedIsSoft(t *testing.T) {
 	require.ErrorIs(t, unmarkChanged(c, at(59*time.Second), defaultKeepAlive), errMoved, "two processes must not write against each other")
 	require.NoError(t, unmarkChanged(c, at(time.Minute), defaultKeepAlive))
 	require.Equal(t, tokenstore.Active, c.Status)
+	require.Nil(t, c.LastError)
 
 	c.Status, c.Reason = tokenstore.ReauthRequired, ReasonInvalidGrant
 	require.ErrorIs(t, markChanged(c, at(0), ReasonEntityChanged), errMoved, "the provider's verdict stands")
 	require.ErrorIs(t, unmarkChanged(c, at(time.Hour), defaultKeepAlive), errMoved)
+}
+
+// What went wrong before is not what people are told about a verdict.
+func TestAVerdictsFailureIsItsOwn(t *testing.T) {
+	old := &tokenstore.Failure{Code: "http_503", Message: "away", At: at(-time.Hour)}
+	tests := map[string]func(*tokenstore.Connection) error{
+		ReasonNoRefreshToken: func(c *tokenstore.Connection) error {
+			c.HasRefreshToken = false
+			return askRules.tidy(c, at(0), want{})
+		},
+		ReasonEntityChanged:     func(c *tokenstore.Connection) error { return markChanged(c, at(0), ReasonEntityChanged) },
+		ReasonClientChanged:     func(c *tokenstore.Connection) error { return markChanged(c, at(0), ReasonClientChanged) },
+		ReasonDefinitionChanged: func(c *tokenstore.Connection) error { return markChanged(c, at(0), ReasonDefinitionChanged) },
+	}
+	for reason, verdict := range tests {
+		t.Run(reason, func(t *testing.T) {
+			c := ended()
+			c.LastError = old
+			require.NoError(t, verdict(c))
+			require.Equal(t, reason, c.Reason)
+			require.Equal(t, reason, c.LastError.Code)
+			require.Equal(t, at(0), c.LastError.At)
+			require.NotEmpty(t, c.LastError.Message)
+		})
+	}
 }

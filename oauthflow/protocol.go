@@ -247,6 +247,7 @@ func (r rules) tidy(c *tokenstore.Connection, now time.Time, w want) error {
 			return errMoved // the grant's own access token may do for long
 		}
 		w.retire(c, now)
+		c.LastError = &tokenstore.Failure{Code: ReasonNoRefreshToken, Message: noRefreshMessage, At: now}
 		giveUp(c, ReasonNoRefreshToken)
 	default:
 		return errMoved
