@@ -382,6 +382,9 @@ func judge(c *tokenstore.Connection, changed string) {
 	recorded := c.Status == tokenstore.ReauthRequired
 	switch {
 	case changed != "" && (!recorded || changedReason(c.Reason)):
+		if c.Reason != changed {
+			c.LastError = nil // it is about something else
+		}
 		c.Status, c.Reason = tokenstore.ReauthRequired, changed
 	case changed == "" && recorded && changedReason(c.Reason):
 		c.Status, c.Reason, c.LastError = tokenstore.Active, "", nil

@@ -150,7 +150,7 @@ func TestALostRotationThatHealsIsNotTold(t *testing.T) {
 			problem(t, err, oauthflow.ErrReauthRequired)
 			require.Equal(t, oauthflow.ReasonLostRotation, w.row().Reason)
 			synctest.Wait()
-			require.Equal(t, []string{"connected"}, e.heard())
+			require.Equal(t, []string{"connected", "unsaved"}, e.heard())
 			if heals {
 				gone.set(func(f *faulty) { f.update = nil })
 			}
@@ -166,7 +166,7 @@ func TestALostRotationThatHealsIsNotTold(t *testing.T) {
 		require.Equal(t, "healed", list[len(list)-1])
 	})
 	t.Run("it stands", func(t *testing.T) {
-		require.Equal(t, []string{"connected", "reauth_required lost_rotation", "healed"}, story(t, false))
+		require.Equal(t, []string{"connected", "unsaved", "reauth_required lost_rotation", "healed"}, story(t, false))
 	})
 }
 
