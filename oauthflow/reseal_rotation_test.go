@@ -104,7 +104,9 @@ func TestKeysChangeWhileEverythingGoesOn(t *testing.T) {
 		w, s := rotating(t)
 		w.idp.delay = 700 * time.Millisecond
 		w.idp.lifetime = "60"
-		with := func(ids ...string) *oauthflow.Manager { return w.background(s, sealWith(sealers(t, ids...))) }
+		with := func(ids ...string) *oauthflow.Manager {
+			return w.background(s, sealWith(sealers(t, ids...)), func(c *oauthflow.Config) { c.MaxOpenFlows = connections }) // all are alice's
+		}
 		r := &rollout{processes: []*oauthflow.Manager{with("old"), with("old"), with("old")}}
 		ctx, cancel := context.WithCancel(t.Context())
 		var traffic sync.WaitGroup
