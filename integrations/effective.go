@@ -28,7 +28,7 @@ type effective struct {
 
 // broken is the error for settings that cannot be read.
 func (e *effective) broken(d *definition, org string) error {
-	return &Error{Integration: d.Name, Org: org, Kind: ErrUnavailable, Err: e.fault, Detail: e.fault.Error()}
+	return d.unusable(org, e.fault)
 }
 
 // current reports whether none of the settings are known to have changed.

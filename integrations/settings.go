@@ -100,7 +100,7 @@ func (r *Registry) openSettings(ctx context.Context, record SettingsRecord) *set
 
 // broken is the error for settings of d that cannot be read.
 func (s *settings) broken(d *definition) error {
-	return &Error{Integration: d.Name, Org: s.record.Org, Kind: ErrUnavailable, Err: s.fault, Detail: s.fault.Error()}
+	return d.unusable(s.record.Org, s.fault)
 }
 
 // unopened is the fault of something that is sealed.

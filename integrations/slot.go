@@ -179,7 +179,12 @@ func (d *definition) takes(c *choice) error {
 
 // broken is the error for a stored definition that cannot be used.
 func (d *definition) broken(org string) error {
-	return &Error{Integration: d.Name, Org: org, Kind: ErrUnavailable, Err: d.fault, Detail: d.fault.Error()}
+	return d.unusable(org, d.fault)
+}
+
+// unusable is the error for what a fault keeps an organization from.
+func (d *definition) unusable(org string, fault error) error {
+	return &Error{Integration: d.Name, Org: org, Kind: ErrUnavailable, Err: fault, Detail: fault.Error()}
 }
 
 // warm returns the slot's integration if everything about it is known to be
