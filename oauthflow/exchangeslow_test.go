@@ -22,20 +22,10 @@ type unhurried struct {
 }
 
 func (s unhurried) Load(ctx context.Context, key tokenstore.Key) (*tokenstore.Connection, error) {
-	if err := await(ctx, s.each); err != nil {
+	if err := sleepFor(ctx, s.each); err != nil {
 		return nil, err
 	}
 	return s.Store.Load(ctx, key)
-}
-
-// await lets time go by until ctx ends.
-func await(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
 }
 
 // unhurriedTargets take a while to say that the definition went away, which it does
@@ -52,7 +42,7 @@ func (s *unhurriedTargets) Target(context.Context, tokenstore.Key) (oauthflow.Ta
 }
 
 func (s *unhurriedTargets) Confirm(ctx context.Context, _ tokenstore.Key) error {
-	if err := await(ctx, s.each); err != nil {
+	if err := sleepFor(ctx, s.each); err != nil {
 		return err
 	}
 	if s.gone.Load() {

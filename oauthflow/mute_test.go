@@ -67,12 +67,7 @@ func (q *mute) Due(ctx context.Context, limit int) ([]tokenstore.Key, error) {
 
 // muted is a world whose store goes silent on demand.
 func muted(t *testing.T) (*world, *mute) {
-	w := newWorld(t)
-	q := &mute{Store: w.store}
-	w.store = q
-	w.m = w.process()
-	w.connect("g")
-	return w, q
+	return connectedOn(t, func(s tokenstore.Store) *mute { return &mute{Store: s} })
 }
 
 func TestWhatFollowsAReplyOutlivesDeadSessions(t *testing.T) {

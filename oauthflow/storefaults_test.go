@@ -17,12 +17,17 @@ import (
 
 // flaky is a world whose store fails on demand.
 func flaky(t *testing.T) (*world, *faulty) {
+	return connectedOn(t, func(s tokenstore.Store) *faulty { return &faulty{Store: s} })
+}
+
+// connectedOn is a world with a connection, whose store is as it is wrapped.
+func connectedOn[S tokenstore.Store](t *testing.T, wrap func(tokenstore.Store) S) (*world, S) {
 	w := newWorld(t)
-	f := &faulty{Store: w.store}
-	w.store = f
+	s := wrap(w.store)
+	w.store = s
 	w.m = w.process()
 	w.connect("g")
-	return w, f
+	return w, s
 }
 
 func TestStoreFailsAfterTheReply(t *testing.T) {
