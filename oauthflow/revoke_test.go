@@ -20,9 +20,14 @@ func TestRevokedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newRevokeWorld(t)
 		w.connect(w.m)
+		w.provider.Script(oauthtest.Revocation, oauthtest.Do(func(x *oauthtest.Exchange) {
+			w.note(x)
+			x.Wait(time.Second) // so that the tombstone can be looked at
+		}))
 		w.disconnect(w.m)
 		require.NotNil(t, w.row().Revoking)
 		require.NotZero(t, w.row().DueAt)
+		pass(time.Second)
 		synctest.Wait()
 		require.Equal(t, []string{"refresh_token", "access_token"}, w.seen())
 		require.Equal(t, 1, w.dead())
@@ -323,6 +328,7 @@ func TestNothingOfARevocationIsTold(t *testing.T) {
 		w.provider.Always(oauthtest.Revocation, oauthtest.Do(func(x *oauthtest.Exchange) { // it repeats all that it was sent
 			body := x.Form().Encode()
 			secrets = append(secrets, x.Form().Get("token"), body)
+			x.Wait(time.Second) // so that the tombstone can be looked at
 			x.Send(&oauthtest.Reply{Status: 400, Members: map[string]any{"error": x.Form().Get("token"), "error_description": body}})
 		}))
 		w.disconnect(w.m)
