@@ -205,6 +205,7 @@ func TestStoreFailsAtTheBegin(t *testing.T) {
 			_, err := w.token(m)
 			problem(t, err, oauthflow.ErrUnavailable)
 			require.Len(t, w.idp.refreshes(), 1, "not sent")
+			synctest.Wait() // the first try to close it has failed
 			f.set(func(f *faulty) { f.load, f.update = nil, nil })
 			require.NotNil(t, w.row().Attempt)
 			pass(5 * time.Second)
