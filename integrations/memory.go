@@ -97,6 +97,9 @@ func (m *Memory) Definitions(ctx context.Context, after int64, limit int) (list 
 		return nil, after, err
 	}
 	defer m.mu.Unlock()
+	if after > m.definition {
+		after = 0
+	}
 	var found []memoryDefinition
 	for _, d := range m.definitions {
 		if d.change > after {
@@ -189,6 +192,9 @@ func (m *Memory) SettingsChanges(ctx context.Context, after int64, limit int) (k
 	defer m.mu.Unlock()
 	if after < 0 {
 		return nil, m.setting, nil
+	}
+	if after > m.setting {
+		after = 0
 	}
 	var found []memorySettings
 	for _, s := range m.settings {

@@ -40,8 +40,9 @@ type Store interface {
 
 	// Definitions returns the definitions written after position after, deleted ones
 	// included, in order of their last write, at most limit, and the position to
-	// continue from: after itself if there is none. 0 starts at the beginning. No
-	// write that was committed before the call began is missed.
+	// continue from: after itself if there is none. 0 starts at the beginning, and so
+	// does an after that no write has reached yet, as [tokenstore.Store]'s Changes
+	// does. No write that was committed before the call began is missed.
 	Definitions(ctx context.Context, after int64, limit int) (list []DefinitionRecord, next int64, err error)
 
 	// PutSettings writes s if the stored Version is s.Version, as PutDefinition

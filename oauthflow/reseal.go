@@ -38,6 +38,9 @@ func (m *Manager) Reseal(ctx context.Context, after int64) (n tokenstore.Reseale
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(m.ctx, func() { cancel(ErrClosed) })()
+	if m.ctx.Err() != nil {
+		cancel(ErrClosed) // AfterFunc's own may come after the work
+	}
 	r := &resealing{m: m}
 	todo := make(chan *tokenstore.Connection)
 	var workers sync.WaitGroup

@@ -152,6 +152,9 @@ func (m *Memory) Changes(ctx context.Context, after int64, limit int) (keys []Ke
 	if after < 0 {
 		return nil, m.change, nil
 	}
+	if after > m.change {
+		after = 0
+	}
 	for key, row := range m.rows {
 		if row.change > after {
 			keys = append(keys, key)

@@ -55,7 +55,9 @@ type Store interface {
 	// Changes returns the keys written after position after, in order of their
 	// last write, at most limit, and the position to continue from. A negative
 	// after returns no keys and the current position. A key written twice may be
-	// reported once. No write that was committed before the call began is missed.
+	// reported once. No write that was committed before the call began is missed. An
+	// after that no write has reached yet comes from a history that was lost, before a
+	// backup was restored for example: then all is returned from the beginning.
 	Changes(ctx context.Context, after int64, limit int) (keys []Key, next int64, err error)
 
 	// Events returns the history of the connections that match, newest first, at

@@ -175,4 +175,8 @@ func testDefinitions(t *testing.T, s integrations.Store) {
 	assert.Equal(t, next, last)
 	list, _ = definitions(t, s, 0, 10)
 	assert.Equal(t, []string{"5", "4", "2", "3", "1"}, ids(list), "reading does not consume")
+
+	list, last = definitions(t, s, next+1000, 10)
+	assert.Equal(t, []string{"5", "4", "2", "3", "1"}, ids(list), "a position of a lost history is the beginning")
+	assert.Equal(t, next, last)
 }

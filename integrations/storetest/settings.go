@@ -218,6 +218,11 @@ func testSettingsChanges(t *testing.T, s integrations.Store) {
 	empty, last := changes(t, s, next, 10)
 	assert.Empty(t, empty, "definitions have a feed of their own")
 	assert.Equal(t, next, last)
+
+	all, _ := changes(t, s, 0, 10)
+	lost, last := changes(t, s, next+1000, 10)
+	assert.Equal(t, all, lost, "a position of a lost history is the beginning")
+	assert.Equal(t, next, last)
 }
 
 func changes(t *testing.T, s integrations.Store, after int64, limit int) ([]integrations.SettingsKey, int64) {

@@ -152,6 +152,11 @@ func testChanges(t *testing.T, open func(t *testing.T) tokenstore.Store) {
 	assert.Greater(t, next, end)
 	got, _ = changes(start, 100)
 	assert.ElementsMatch(t, keys, unique(got))
+
+	lost, last := changes(next+1000, 100)
+	all, end := changes(0, 100)
+	assert.Equal(t, all, lost, "a position of a lost history is the beginning")
+	assert.Equal(t, end, last)
 }
 
 func unique(keys []tokenstore.Key) []tokenstore.Key {
