@@ -110,12 +110,18 @@ func (h *Handle) consult(ctx context.Context, t Target, w want) (*view, error) {
 	if v := h.latest(); v != nil {
 		return v, nil
 	}
-	if s, _ := h.remembered(t, w); s != nil {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, readPatience)
-		defer cancel()
+	if s, _ := h.remembered(t, w); s == nil {
+		return h.read(ctx)
 	}
-	return h.read(ctx)
+	short, cancel := context.WithTimeout(ctx, readPatience)
+	defer cancel()
+	v, err := h.read(short)
+	if err != nil && short.Err() != nil {
+		if s, _ := h.remembered(t, w); s == nil { // it has ended meanwhile
+			return h.read(ctx)
+		}
+	}
+	return v, err
 }
 
 // current reports whether nothing newer than v is known to be stored. The order

@@ -182,6 +182,18 @@ func TestASilentStoreHidesNoTokenInMemory(t *testing.T) {
 	})
 }
 
+// Who waits for a silent store when his token ends waits on, as all do who have none.
+func TestATokenEndsWhileTheStoreIsSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, q := muted(t)
+		w.requireToken(w.m, "AT1")
+		pass(time.Until(w.row().ExpiresAt) - time.Second)
+		q.silent.Store(true)
+		time.AfterFunc(time.Second, func() { q.silent.Store(false) })
+		w.requireToken(w.m, "AT2")
+	})
+}
+
 func TestASilentStoreHidesNoUnsavedToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, q := muted(t)
