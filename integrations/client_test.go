@@ -16,6 +16,7 @@ import (
 
 	"github.com/bifrost-go/bifrost/integrations"
 	"github.com/bifrost-go/bifrost/internal/scope"
+	"github.com/bifrost-go/bifrost/tokenstore"
 )
 
 // api answers API requests without sockets, and remembers what each host saw.
@@ -37,10 +38,10 @@ func (a *api) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
-func clientWorld(t *testing.T, answer func(*http.Request) *http.Response) (*world, *api, *integrations.Integration) {
+func clientWorld(t *testing.T, answer func(*http.Request) *http.Response, change ...func(*integrations.Config)) (*world, *api, *integrations.Integration) {
 	t.Helper()
 	a := &api{answer: answer}
-	w := newWorld(t, func(c *integrations.Config) { c.APITransport = a })
+	w := newWorld(t, append(change, func(c *integrations.Config) { c.APITransport = a })...)
 	require.NoError(t, w.Define(definition("Graph")))
 	w.connect(t, "Graph", "shared", integrations.Global())
 	in, err := w.Get(inGlobal(t.Context()), "Graph")
@@ -209,28 +210,49 @@ func TestA401ThatIsReturnedCostsAtMostOneRefreshAMinute(t *testing.T) {
 }
 
 func TestAnAPIThatRefusesGoodTokensDoesNotBurnRefreshes(t *testing.T) {
-	w, _, in := clientWorld(t, func(*http.Request) *http.Response { return reply(401, nil) })
-	for range 20 {
-		status, err := get(t, in.Client(), "https://api.example.com/v1")
-		require.NoError(t, err)
-		require.Equal(t, 401, status)
+	for _, slower := range []time.Duration{0, 50 * time.Millisecond} {
+		t.Run(slower.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w, _, in := clientWorld(t, func(*http.Request) *http.Response { return reply(401, nil) },
+					func(c *integrations.Config) { c.Tokens = &tiring{Store: c.Tokens, by: slower} })
+				for range 20 {
+					status, err := get(t, in.Client(), "https://api.example.com/v1")
+					require.NoError(t, err)
+					require.Equal(t, 401, status)
+				}
+				require.Equal(t, 2, w.idp.count(), "one exchange, one refresh that did not help")
+			})
+		})
 	}
-	require.Equal(t, 2, w.idp.count(), "one exchange, one refresh that did not help")
+}
+
+// tiring is a store whose writes take longer each time.
+type tiring struct {
+	tokenstore.Store
+	each, by time.Duration
+}
+
+func (s *tiring) Update(ctx context.Context, key tokenstore.Key, change func(*tokenstore.Connection, time.Time) error) (*tokenstore.Connection, error) {
+	s.each += s.by
+	<-time.After(s.each)
+	return s.Store.Update(ctx, key, change)
 }
 
 // The shared connection serves many organizations: what one of them learned of an
 // API that refuses good tokens holds for all, or each would burn a refresh of its own.
 func TestAnAPIThatRefusesGoodTokensCostsASharedConnectionOneRefresh(t *testing.T) {
-	w, _, _ := clientWorld(t, func(*http.Request) *http.Response { return reply(401, nil) })
-	for i := range 10 {
-		in, err := w.Get(inOrg(t.Context(), fmt.Sprintf("org-%d", i)), "Graph")
-		require.NoError(t, err)
-		require.True(t, in.Fallback())
-		status, err := get(t, in.Client(), "https://api.example.com/v1")
-		require.NoError(t, err)
-		require.Equal(t, 401, status)
-	}
-	require.Equal(t, 2, w.idp.count(), "one exchange, one refresh that did not help")
+	synctest.Test(t, func(t *testing.T) {
+		w, _, _ := clientWorld(t, func(*http.Request) *http.Response { return reply(401, nil) })
+		for i := range 10 {
+			in, err := w.Get(inOrg(t.Context(), fmt.Sprintf("org-%d", i)), "Graph")
+			require.NoError(t, err)
+			require.True(t, in.Fallback())
+			status, err := get(t, in.Client(), "https://api.example.com/v1")
+			require.NoError(t, err)
+			require.Equal(t, 401, status)
+		}
+		require.Equal(t, 2, w.idp.count(), "one exchange, one refresh that did not help")
+	})
 }
 
 // Another process has renewed the token, and the API refuses that one as well: it

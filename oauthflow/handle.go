@@ -41,7 +41,8 @@ type view struct {
 	err   error     // why the sealed tokens do not open
 	older *view     // with err: the last one of the same grant whose tokens did
 	at    time.Time // this machine's clock before the reading
-	epoch uint64    // of the handle before the reading
+	took  time.Duration
+	epoch uint64 // of the handle before the reading
 
 	// fits is set once the grant was found to fit its definition.
 	fits atomic.Bool
@@ -55,7 +56,15 @@ func (v *view) snapshot(slot string) *Snapshot {
 	if slot == "" || v.tok == nil {
 		return v.snap
 	}
-	return newSnapshot(v.conn, v.tok, slot, v.at)
+	return v.snapshotOf(slot)
+}
+
+func (v *view) snapshotOf(slot string) *Snapshot {
+	s := newSnapshot(v.conn, v.tok, slot, v.at)
+	if s != nil {
+		s.obtained = s.obtained.Add(v.took)
+	}
+	return s
 }
 
 // Key returns the connection's key.
@@ -176,7 +185,7 @@ func (h *Handle) put(ctx context.Context, tok *tokens, change func(c *tokenstore
 // tokens; nil if they have to be opened.
 func (h *Handle) publish(ctx context.Context, c *tokenstore.Connection, tok *tokens, at time.Time, epoch uint64) *view {
 	last := h.last.Load()
-	v := &view{conn: c, at: at, epoch: epoch}
+	v := &view{conn: c, at: at, took: time.Since(at), epoch: epoch}
 	switch {
 	case !c.HasAccessToken && !c.HasRefreshToken:
 	case tok != nil:
@@ -191,7 +200,7 @@ func (h *Handle) publish(ctx context.Context, c *tokenstore.Connection, tok *tok
 		v.older = last.opened(c.GrantID)
 	}
 	if v.tok != nil {
-		v.snap = newSnapshot(c, v.tok, "", at)
+		v.snap = v.snapshotOf("")
 	}
 	for last == nil || c.Version >= last.conn.Version || grantedAt(c).After(grantedAt(last.conn)) {
 		if h.last.CompareAndSwap(last, v) {

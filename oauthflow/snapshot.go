@@ -54,7 +54,8 @@ func (s *Snapshot) AccessToken() tokenstore.Secret { return s.access.secret }
 // otherwise.
 func (s *Snapshot) TokenType() string { return s.access.kind }
 
-// ObtainedAt returns when the token was asked for, by this machine's clock.
+// ObtainedAt returns when the token was asked for, by this machine's clock; not an
+// earlier instant, and a later one at most by what the store took to say so.
 func (s *Snapshot) ObtainedAt() time.Time { return s.obtained }
 
 // ExpiresAt returns when the access token stops working by this machine's clock;
