@@ -36,13 +36,13 @@ type Handle struct {
 // view is one reading of the record. It is never changed, but for fits.
 type view struct {
 	conn  *tokenstore.Connection
-	tok   *tokens   // nil without tokens, or if they do not open
-	snap  *Snapshot // of the grant's own access token; nil without one
-	err   error     // why the sealed tokens do not open
-	older *view     // with err: the last one of the same grant whose tokens did
-	at    time.Time // this machine's clock before the reading
-	took  time.Duration
-	epoch uint64 // of the handle before the reading
+	tok   *tokens       // nil without tokens, or if they do not open
+	snap  *Snapshot     // of the grant's own access token; nil without one
+	err   error         // why the sealed tokens do not open
+	older *view         // with err: the last one of the same grant whose tokens did
+	at    time.Time     // this machine's clock before the reading
+	took  time.Duration // by the reading
+	epoch uint64        // of the handle before the reading
 
 	// fits is set once the grant was found to fit its definition.
 	fits atomic.Bool
@@ -59,6 +59,9 @@ func (v *view) snapshot(slot string) *Snapshot {
 	return v.snapshotOf(slot)
 }
 
+// snapshotOf counts a token's life from the earliest instant at which the record can
+// have been read, and when it was asked for from the latest: each errs to the side
+// that does no harm.
 func (v *view) snapshotOf(slot string) *Snapshot {
 	s := newSnapshot(v.conn, v.tok, slot, v.at)
 	if s != nil {
