@@ -107,12 +107,14 @@ func (s *Store) Due(ctx context.Context, limit int) ([]tokenstore.Key, error) {
 
 // Changes implements tokenstore.Store.
 func (s *Store) Changes(ctx context.Context, after int64, limit int) (keys []tokenstore.Key, next int64, err error) {
-	if after < 0 {
-		v, err := s.read(ctx)
-		if err != nil {
-			return nil, after, err
-		}
+	v, err := s.read(ctx)
+	switch {
+	case err != nil:
+		return nil, after, err
+	case after < 0:
 		return nil, v.contents.Change, nil
+	case after > v.contents.Change: // a position of before a backup was restored
+		after = 0
 	}
 	next = after
 	keys, err = s.keys(ctx, limit,
