@@ -193,22 +193,32 @@ func TestRejectedTokenOfADeadGrantIsNotHandedOutAgain(t *testing.T) {
 	})
 }
 
+// refusedInTheEnd asks once a minute, in vain, until people have to connect again: after
+// an hour and five requests at least. It returns how many there were.
+func (w *world) refusedInTheEnd(ask func() error) (requests int) {
+	w.t.Helper()
+	begun := time.Now()
+	for w.row().Status != tokenstore.ReauthRequired {
+		require.Error(w.t, ask())
+		pass(time.Minute)
+		require.Less(w.t, time.Since(begun), 3*time.Hour)
+	}
+	require.GreaterOrEqual(w.t, time.Since(begun), time.Hour)
+	requests = len(w.idp.refreshes())
+	require.GreaterOrEqual(w.t, requests, 5)
+	return requests
+}
+
 func TestUnclassifiedRefusalsBecomeReauthRequiredInTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.connect("g")
 		pass(2 * time.Hour)
 		w.idp.answer = always(400, "")
-		begun := time.Now()
-		for w.row().Status != tokenstore.ReauthRequired {
+		n := w.refusedInTheEnd(func() error {
 			_, err := w.token(w.m)
-			require.Error(t, err)
-			pass(time.Minute)
-			require.Less(t, time.Since(begun), 3*time.Hour)
-		}
-		require.GreaterOrEqual(t, time.Since(begun), time.Hour)
-		n := len(w.idp.refreshes())
-		require.GreaterOrEqual(t, n, 5)
+			return err
+		})
 		pass(time.Hour)
 		_, err := w.token(w.m)
 		require.Equal(t, "unclassified", problem(t, err, oauthflow.ErrReauthRequired).Reason)
