@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -81,12 +80,7 @@ func newListener(db *DB, o options) (*listener, error) {
 		}
 		cfg, before = own.ConnConfig, nil
 	}
-	if cfg.ValidateConnect == nil { // a standby does not listen
-		cfg.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
-	}
-	if cfg.ConnectTimeout == 0 {
-		cfg.ConnectTimeout = connectTimeout
-	}
+	reachPrimary(cfg)
 	log := o.log
 	if log == nil {
 		log = slog.Default()

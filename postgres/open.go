@@ -23,6 +23,17 @@ const setupTimeout = 30 * time.Second
 // switched off does not answer at all, and those after it are asked only then.
 const connectTimeout = 5 * time.Second
 
+// reachPrimary makes cfg pass over standbys, which can neither be written to nor
+// listen, and wait for no address too long, unless it says otherwise.
+func reachPrimary(cfg *pgx.ConnConfig) {
+	if cfg.ValidateConnect == nil {
+		cfg.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
+	if cfg.ConnectTimeout == 0 {
+		cfg.ConnectTimeout = connectTimeout
+	}
+}
+
 // execMode is pgx's parameter of a URL that says how statements are sent.
 const execMode = "default_query_exec_mode"
 
@@ -120,12 +131,7 @@ func Open(ctx context.Context, url string, opts ...Option) (*DB, error) {
 		cfg.ConnConfig.StatementCacheCapacity = 0
 	}
 	cfg.ConnConfig.DescriptionCacheCapacity = 0
-	if cfg.ConnConfig.ValidateConnect == nil {
-		cfg.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
-	}
-	if cfg.ConnConfig.ConnectTimeout == 0 {
-		cfg.ConnConfig.ConnectTimeout = connectTimeout
-	}
+	reachPrimary(cfg.ConnConfig)
 	if cfg.PingTimeout == 0 {
 		cfg.PingTimeout = endPatience
 	}

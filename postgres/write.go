@@ -28,8 +28,8 @@ const (
 )
 
 // A transaction is opened as all of ours are; read only where that is the default, by
-// which a server is kept from being written to that is to be replaced. Who holds locks and falls silent (a
-// suspended machine, a broken network) is cut off after some time.
+// which a server is kept from being written to that is to be replaced. Who holds locks
+// and falls silent (a suspended machine, a broken network) is cut off after some time.
 const (
 	readCommitted = `BEGIN ISOLATION LEVEL READ COMMITTED`
 	settings      = `SELECT set_config('idle_in_transaction_session_timeout', '15s', true),
